@@ -1,0 +1,73 @@
+"""Runs the tests: the first tier, or everything with `--full`. Other arguments go to pytest.
+
+The first tier must end within ten minutes on two cores, the full one within an hour; a run that
+takes longer is ended, because a suite that hangs says nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LIMIT_S = {"first": 600, "full": 3600}
+# With one of these pytest has to run in a single process.
+ALONE = ("--pdb", "--trace", "-s", "--capture=no", "-n", "--numprocesses", "--collect-only", "--co")
+
+
+def command(arguments: Sequence[str]) -> tuple[list[str], int]:
+    """The pytest call for these arguments, and how many seconds it may take."""
+    rest = [word for word in arguments if word != "--full"]
+    tier = "full" if len(rest) < len(arguments) else "first"
+    call = [sys.executable, "-m", "pytest"]
+    if not any(word == alone or word.startswith(f"{alone}=") for word in rest for alone in ALONE):
+        processes = max(2, min(4, os.cpu_count() or 2))
+        call += ["-n", str(processes), "--dist", "worksteal"]
+    if tier == "first":
+        rest = _without_full(rest)
+    return [*call, *rest], LIMIT_S[tier]
+
+
+def _without_full(rest: list[str]) -> list[str]:
+    """Join a marker expression of the user's with ours: of two `-m` pytest takes the last."""
+    if "-m" in rest[:-1]:
+        at = rest.index("-m") + 1
+        return [*rest[:at], f"({rest[at]}) and not full", *rest[at + 1 :]]
+    return ["-m", "not full", *rest]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run pytest in a session of its own, so that a time-out ends its workers too."""
+    call, limit_s = command(arguments)
+    process = subprocess.Popen(call, cwd=ROOT, start_new_session=not sys.stdin.isatty())
+    try:
+        return process.wait(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        print(f"tests/run.py: not done after {limit_s} s, ended", file=sys.stderr)
+        _end(process, signal.SIGKILL)
+        return 1
+    except KeyboardInterrupt:
+        _end(process, signal.SIGINT)
+        return 130
+
+
+def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Signal the whole session where there is one, and wait for pytest's last words."""
+    if os.getpgid(process.pid) == process.pid:
+        os.killpg(process.pid, number)
+    elif number is not signal.SIGINT:  # on a terminal Ctrl-C has reached it already
+        process.send_signal(number)
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(main(sys.argv[1:]))

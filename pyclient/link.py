@@ -1,0 +1,301 @@
+"""One socket to Redis: calls of one loop turn leave in one write, replies come back in order.
+
+Replies carry no number, so order is all that ties a reply to its call. Hence three rules:
+a caller that is cancelled leaves its place in line behind (its reply is read and dropped), a
+reply that is overdue ends the whole link (it must never meet another call), and nothing but
+`data_received` takes a call out of the line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import hiredis
+
+from .errors import Unavailable
+
+Arg: TypeAlias = str | bytes | int | float | memoryview
+"""What a command may be made of. bool and None are not among them: say what you mean."""
+
+# The stub of hiredis 3.5 types a command as a tuple of one.
+_pack = cast(Callable[[tuple[Arg, ...]], bytes], hiredis.pack_command)
+_MORE = object()
+_NEVER = math.inf
+_PATIENCE_S = 1.0
+_SECOND_LOOK_S = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one link; a call that meets one waits for room until its own deadline."""
+
+    calls: int = 8192
+    """Calls without a reply, and as many again that wait for room."""
+    bytes: int = 32 << 20
+    """Bytes that were handed over and not yet taken by the kernel."""
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Link(asyncio.Protocol):
+    """The protocol of one socket. Made by `dial.dial`, which also shakes hands.
+
+    `on_push` takes what the server sends unasked (Pub/Sub, RESP3 pushes); `on_end` is called
+    once, when the link has ended for whatever reason.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        on_push: Callable[[list[Any]], None] | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._limits = limits
+        self._on_push = on_push
+        self.on_end: Callable[[Link], None] | None = None
+        self._reader = hiredis.Reader(notEnoughData=_MORE)
+        self._transport: asyncio.Transport | None = None
+        self._pending: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._paused = False
+        self._rooms: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = _NEVER
+        self._end: tuple[str, str] | None = None
+        self._retired = False
+        self._gone = self._loop.create_future()
+        self.sent = 0
+        self.loads: dict[str, tuple[int, asyncio.Future[Any]]] = {}
+        self.born = self._loop.time()
+
+    # -- what callers use -----------------------------------------------------------------
+
+    @property
+    def usable(self) -> bool:
+        """Whether a new call may be sent."""
+        return self._end is None and not self._retired
+
+    @property
+    def waiting(self) -> int:
+        """Calls whose reply is outstanding, those of cancelled callers among them."""
+        return len(self._pending)
+
+    async def ask(self, args: tuple[Arg, ...], deadline: float) -> Any:
+        """Send one command and return its reply; an error reply is *returned*.
+
+        `deadline` is on the loop's clock; one that is less than a second away fails this
+        call alone and leaves the link a second to answer. Raises Unavailable.
+        """
+        if deadline - self._loop.time() < _PATIENCE_S:
+            return await self._hurry(args, deadline)
+        if self._paused or len(self._pending) >= self._limits.calls or self._is_heavy():
+            await self._room(deadline)
+        return await self.send(args, deadline)
+
+    def send(self, args: tuple[Arg, ...], deadline: float) -> asyncio.Future[Any]:
+        """Queue one command; the future of its reply. Cancelling the future is safe."""
+        if self._end is not None:
+            raise self._error(unknown=False)
+        packed = _pack(args)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._pending.append((future, deadline))
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(packed)
+        self._out_bytes += len(packed)
+        self.sent += 1
+        if deadline < self._due:
+            self._arm(deadline)
+        return future
+
+    def retire(self) -> None:
+        """Take no new calls; end once the outstanding ones are answered or overdue."""
+        self._retired = True
+        self._end_if_idle()
+
+    def abort(self, reason: str, *, code: str = "") -> None:
+        """End at once; every outstanding call fails with `reason`."""
+        if self._end is not None:
+            return
+        self._end = (reason, code)
+        if self._transport is not None:
+            self._transport.abort()
+        self._finish()
+
+    async def wait_gone(self) -> None:
+        """Return when the socket is closed."""
+        await asyncio.shield(self._gone)
+
+    # -- what the event loop calls --------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=self._limits.bytes)
+        _keep_alive(transport)
+
+    def data_received(self, data: bytes) -> None:
+        pending = self._pending
+        gets = self._reader.gets
+        try:
+            self._reader.feed(data)
+            while (reply := gets()) is not _MORE:
+                if isinstance(reply, list) and self._is_push(reply):
+                    if self._on_push is not None:
+                        self._on_push(reply)
+                elif pending:
+                    future = pending.popleft()[0]
+                    if not future.done():
+                        future.set_result(reply)
+                else:
+                    self.abort(f"Redis sent a reply that nobody asked for: {reply!r:.200}")
+                    return
+        except hiredis.ProtocolError as error:
+            self.abort(f"what came is not the Redis protocol: {error}")
+            return
+        if self._rooms:
+            self._make_room()
+        if self._retired:
+            self._end_if_idle()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._make_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._end is None:
+            self._end = (f"Redis closed the connection{f': {exc}' if exc else ''}", "")
+        self._finish()
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    # -- inside ---------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        out, self._out, self._out_bytes = self._out, [], 0
+        if self._end is None and self._transport is not None:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+
+    def _is_push(self, reply: list[Any]) -> bool:
+        """RESP3 marks pushes; RESP2 Pub/Sub messages are known by their first word."""
+        if isinstance(reply, hiredis.PushNotification):
+            return True
+        return self._on_push is not None and reply[:1] == [b"message"]
+
+    async def _hurry(self, args: tuple[Arg, ...], deadline: float) -> Any:
+        if deadline <= self._loop.time():
+            raise Unavailable("the deadline passed before the call was sent", code="TIMEOUT")
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self.ask(args, self._loop.time() + 2 * _PATIENCE_S)
+        except TimeoutError:
+            raise Unavailable(
+                "Redis did not answer in time (the call may have run)", code="TIMEOUT", unknown=True
+            ) from None
+
+    def _is_heavy(self) -> bool:
+        return self._out_bytes >= self._limits.bytes
+
+    async def _room(self, deadline: float) -> None:
+        if len(self._rooms) >= self._limits.calls:
+            raise Unavailable(
+                f"{self._limits.calls} calls wait for a reply and as many for room: "
+                "Redis answers too slowly for this load",
+                code="CROWDED",
+            )
+        while self._paused or len(self._pending) >= self._limits.calls or self._is_heavy():
+            if self._end is not None:
+                raise self._error(unknown=False)
+            room: asyncio.Future[None] = self._loop.create_future()
+            self._rooms.append(room)
+            if self._is_heavy():
+                self._loop.call_soon(self._make_room)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await room
+            except TimeoutError:
+                raise Unavailable(
+                    "no room on the connection before the deadline", code="TIMEOUT"
+                ) from None
+
+    def _make_room(self) -> None:
+        free = self._limits.calls - len(self._pending)
+        while self._rooms and free > 0:
+            room = self._rooms.popleft()
+            if not room.done():
+                room.set_result(None)
+                free -= 1
+
+    def _arm(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = deadline
+        self._timer = self._loop.call_at(deadline, self._on_timer, False)
+
+    def _on_timer(self, second_look: bool) -> None:
+        self._timer, self._due = None, _NEVER
+        earliest = min((deadline for _, deadline in self._pending), default=_NEVER)
+        if earliest > self._loop.time() + 0.001:
+            if earliest != _NEVER:
+                self._arm(earliest)
+        elif second_look:
+            self.abort("Redis did not answer in time", code="TIMEOUT")
+        else:
+            # This process may have been stopped or busy: read first what already came.
+            self._due = earliest
+            again = self._loop.time() + _SECOND_LOOK_S
+            self._timer = self._loop.call_at(again, self._on_timer, True)
+
+    def _end_if_idle(self) -> None:
+        if not self._pending and self._end is None:
+            self._end = ("the connection was closed on this side", "")
+            if self._transport is not None:
+                self._transport.close()
+            self._finish()
+
+    def _finish(self) -> None:
+        """Fail what is outstanding; the last `len(out)` calls were never written."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        written = len(self._pending) - len(self._out)
+        pending, self._pending = self._pending, deque()
+        for index, (future, _) in enumerate(pending):
+            if not future.done():
+                future.set_exception(self._error(unknown=index < written))
+        rooms, self._rooms = self._rooms, deque()
+        for room in rooms:
+            if not room.done():
+                room.set_result(None)
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end(self)
+
+    def _error(self, *, unknown: bool) -> Unavailable:
+        assert self._end is not None
+        reason, code = self._end
+        hint = " (the call may have run)" if unknown else ""
+        return Unavailable(reason + hint, code=code, unknown=unknown)
+
+
+def _keep_alive(transport: asyncio.Transport) -> None:
+    """Let the kernel find a dead peer of an idle connection within half a minute."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

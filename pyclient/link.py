@@ -138,10 +138,10 @@ class Link(asyncio.Protocol):
     # -- what the event loop calls --------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=self._limits.bytes)
-        _keep_alive(transport)
+        # A cast: uvloop's transports don't inherit from asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=self._limits.bytes)
+        _keep_alive(self._transport)
 
     def data_received(self, data: bytes) -> None:
         pending = self._pending

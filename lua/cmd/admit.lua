@@ -1,0 +1,324 @@
+-- @script  admit
+-- @summary Take up to 64 tasks into the line, or say why not.
+-- @kind    grow
+-- @key     prefix  string  bare prefix `<prefix>:{<queue>}:` of every key
+-- @prefix  tasks hash id to header and body
+-- @prefix  wait: zset lanes
+-- @prefix  ready: zset lanes that may be served
+-- @prefix  same: string idempotency keys
+-- @prefix  bucket: string token buckets
+-- @prefix  call: string last numbered call
+-- @prefix  inbox: stream answers to the owner
+-- @arg     caller  id
+-- @arg     number  int 0..9007199254740991
+-- @arg     mode    word pull|hold
+-- @arg     trim_id stream-id
+-- @arg     buckets int 0..64, then name tokens period_us burst each
+-- @arg     profiles int 1..64, then level route tenant wait_ms run_ms due_ms attempts keep_s options each
+-- @arg     tasks   groups 1..64 of profile id body
+-- @return  OK next_ms:int more:int words:list grants:list
+-- @return  OLD
+-- @word    OK KNOWN SAME CONFLICT CLOSED NOINBOX LIMITED NEVER FULL ROOM LATE
+-- @error   BADARG BADMODE NEWER
+-- @replay  by caller number
+-- @cost    O(tasks · log waiting), at most 64 tasks
+-- @include arg again room lane owner pace bucket grant wake caller
+
+local q, caller, number, trim_id
+local BODY = 4608
+
+local function read_options(p, text, buckets)
+  for option in text:gmatch('[^;]+') do
+    local name, value = option:match('^(%a+)=(.+)$')
+    if name == 'take' then
+      p.take = {}
+      for which, cost in value:gmatch('([^:,]*):?([^,]*)') do
+        local bucket = buckets[int_arg(which, 1, math.max(#buckets, 1), 'take')]
+        if not bucket or #p.take == 4 then
+          bad('take', 'up to 4 of <bucket number>:<cost>')
+        end
+        p.take[#p.take + 1] = { bucket, int_arg(cost, 0, 1000000000, 'cost') }
+      end
+    elseif name == 'same' then
+      p.same, p.digest = value:match('^([%w_-]+):([%w_-]+)$')
+      if not p.same or #value > 128 then
+        bad('same', '<key hash>:<body digest>')
+      end
+    elseif name == 'place' then
+      p.place = id_arg(value)
+    else
+      bad('options', 'take=, same= or place=, joined by ;')
+    end
+  end
+end
+
+local function read_profile(at, buckets)
+  local p = {
+    level = int_arg(ARGV[at], 0, 9, 'level'),
+    route = name_arg(ARGV[at + 1], 1, 'route'),
+    tenant = name_arg(ARGV[at + 2], 0, 'tenant'),
+    wait_ms = int_arg(ARGV[at + 3], 1, 2592000000, 'wait_ms'),
+    run_ms = int_arg(ARGV[at + 4], 1, 2592000000, 'run_ms'),
+    due_ms = int_arg(ARGV[at + 5], 0, 2592000000, 'due_ms'),
+    tries = int_arg(ARGV[at + 6], 1, 255, 'attempts'),
+    keep = int_arg(ARGV[at + 7], 0, 604800, 'keep_s'),
+  }
+  if ARGV[at + 8] == nil then
+    bad('profiles', 'nine arguments each')
+  end
+  if ARGV[at + 8] ~= '' then
+    read_options(p, ARGV[at + 8], buckets)
+  end
+  p.tail = pack_tail(p.wait_ms, p.run_ms, p.keep, caller, p.route, p.tenant)
+  return p
+end
+
+local function read_lists()
+  local buckets, profiles, names, at = {}, {}, {}, 6
+  for _ = 1, int_arg(ARGV[5], 0, 64, 'buckets') do
+    local b = open_bucket(q, at)
+    for i = 1, #buckets do
+      if buckets[i].name == b.name then
+        bad('bucket', 'each name once')
+      end
+    end
+    buckets[#buckets + 1] = b
+    at = at + 4
+  end
+  local count = int_arg(ARGV[at], 1, 64, 'profiles')
+  for i = 1, count do
+    profiles[i] = read_profile(at + 1 + (i - 1) * 9, buckets)
+    names[i] = profiles[i].route
+  end
+  return buckets, profiles, names, at + 1 + count * 9
+end
+
+local function read_tasks_args(first, profiles)
+  local count = group_arg(first, 3, 1, 64, 'tasks')
+  local tasks, ids = {}, {}
+  for i = 1, count do
+    local at = first + (i - 1) * 3
+    local p = profiles[tonumber(ARGV[at]) or 0]
+    if not p then
+      bad('profile', '1..' .. #profiles)
+    end
+    if #ARGV[at + 2] > BODY then
+      bad('body', 'at most ' .. BODY .. ' bytes')
+    end
+    ids[i] = id_arg(ARGV[at + 1])
+    tasks[i] = { id = ids[i], p = p, level = p.level, route = p.route, body = ARGV[at + 2] }
+  end
+  return tasks, ids
+end
+
+-- The idempotency key: another task with it, if one is known.
+local function find_same(p, seen)
+  local known = seen[p.same] or redis.call('GET', q.prefix .. 'same:' .. p.same)
+  if not known then
+    return nil
+  end
+  return (known:sub(23) == p.digest and 'SAME ' or 'CONFLICT ') .. known:sub(1, 22)
+end
+
+local function find_place(p, id)
+  if not p.place then
+    return nil
+  end
+  local tail = '|' .. caller .. '|' .. p.route
+  local score = redis.call('ZSCORE', q.prefix .. 'places', p.place .. tail)
+  if not score or p.place ~= id and redis.call('HEXISTS', q.prefix .. 'tasks', p.place) == 1 then
+    return nil
+  end
+  return { old = p.place .. tail, new = id .. tail, score = score }
+end
+
+local function bucket_refusal(p)
+  local worst = 0
+  for i = 1, p.take and #p.take or 0 do
+    local wait = bucket_wait(p.take[i][1], p.take[i][2])
+    if not wait then
+      return 'NEVER'
+    end
+    worst = math.max(worst, wait)
+  end
+  if worst > 0 then
+    return ('LIMITED %.0f'):format(math.ceil(worst / 1000))
+  end
+end
+
+-- The pace of a level, measured while it waits, else what the running ones must do by their mean.
+local function gap_of(pace, p)
+  pace.levels = pace.levels or read_pace(q)
+  local level = pace.levels[p.level]
+  if level and level.last > 0 and level.gap > 0 then
+    return level.gap
+  end
+  local s = pace.service[p.route]
+  return s.count >= 20 and q.running > 0 and s.mean / q.running or 0
+end
+
+-- How many of its level stand before a new task.
+local function ahead_of(pace, p)
+  local key = p.level .. ' ' .. p.route
+  if not pace[key] then
+    pace[key] = redis.call('ZCARD', q.prefix .. 'wait:' .. p.level)
+    if q.routes[p.route].cap > 0 then
+      pace[key] = pace[key] + redis.call('ZCARD', q.prefix .. lane_of(p.level, p.route))
+    end
+  end
+  return pace[key] + (pace.taken[p.level] or 0)
+end
+
+local function too_late(pace, p)
+  if p.due_ms == 0 then
+    return nil
+  end
+  local ahead = ahead_of(pace, p)
+  local s = pace.service[p.route]
+  if ahead == 0 or s.count < 20 then
+    return nil
+  end
+  local late = (ahead + 1) * gap_of(pace, p) / 1000 + s.mean / 1000 - p.due_ms
+  if late > 0 then
+    return ('LATE %.0f'):format(math.ceil(late))
+  end
+end
+
+-- The word for one task; nil where it is taken in.
+local function refusal(t, state)
+  local p = t.p
+  if state.seen[t.id] then
+    return 'KNOWN'
+  end
+  if (p.keep > 0 or number == 0) and redis.call('EXISTS', q.prefix .. 'result:' .. t.id) == 1 then
+    return 'KNOWN'
+  end
+  local same = p.same and find_same(p, state.same)
+  if same then
+    return same
+  end
+  if q.state == CLOSED then
+    return 'CLOSED ' .. q.reason
+  end
+  if p.keep == 0 and not has_inbox(q, caller) then
+    return 'NOINBOX'
+  end
+  t.place = find_place(p, t.id)
+  local word = bucket_refusal(p)
+  if not word and not t.place then
+    word = no_room(q, p.level, q.routes[p.route])
+    if word then
+      word = ('%s %.0f'):format(word, retry_ms(q, gap_of(state.pace, p)))
+    end
+  end
+  return word or too_late(state.pace, p)
+end
+
+-- Count one task in, so that the next of this call is judged with it.
+local function accept(t, state)
+  local p, r = t.p, q.routes[t.route]
+  state.seen[t.id] = true
+  t.tick = next_tick(q)
+  if t.place then
+    state.moved[#state.moved + 1] = t.place
+  else
+    add_living(r, 1)
+    q.waiting = q.waiting + 1
+  end
+  state.pace.taken[p.level] = (state.pace.taken[p.level] or 0) + 1
+  for i = 1, p.take and #p.take or 0 do
+    bucket_take(p.take[i][1], p.take[i][2])
+  end
+  if p.same then
+    state.same[p.same] = t.id .. p.digest
+  end
+  state.store[#state.store + 1] = t.id
+  state.store[#state.store + 1] = struct.pack('>BBBBBI7', 1, 0, p.level, p.tries, 0, t.tick) .. p.tail .. t.body
+  state.taken[#state.taken + 1] = t
+end
+
+local function decide(tasks, ids, names)
+  local rows = redis.call('HMGET', q.prefix .. 'tasks', unpack(ids))
+  load_routes(q, names)
+  count_waiting(q)
+  local state = {
+    seen = {}, same = {}, moved = {}, store = {}, taken = {}, words = {},
+    pace = { taken = {} },
+  }
+  for i = 1, #tasks do
+    state.seen[ids[i]] = rows[i] and true or nil
+  end
+  state.pace.service = read_service(q, names)
+  for i = 1, #tasks do
+    local word = refusal(tasks[i], state)
+    if word then
+      if word ~= 'KNOWN' and word:sub(1, 4) ~= 'SAME' then
+        q.refused = q.refused + 1
+      end
+    else
+      accept(tasks[i], state)
+      q.admitted = q.admitted + 1
+    end
+    state.words[i] = word or 'OK'
+  end
+  return state
+end
+
+local function store(state)
+  if #state.store == 0 then
+    return
+  end
+  if redis.call('HLEN', q.prefix .. 'tasks') == 0 then
+    q.swept = q.now -- idle is no outage
+  end
+  redis.call('HSET', q.prefix .. 'tasks', unpack(state.store))
+  enqueue(q, state.taken)
+  for i = 1, #state.taken do
+    local p = state.taken[i].p
+    if p.same then
+      redis.call('SET', q.prefix .. 'same:' .. p.same, state.taken[i].id .. p.digest, 'PX',
+        p.wait_ms + p.run_ms * p.tries + p.keep * 1000)
+    end
+  end
+  for i = 1, #state.moved do
+    redis.call('ZREM', q.prefix .. 'places', state.moved[i].old)
+    redis.call('ZADD', q.prefix .. 'places', state.moved[i].score, state.moved[i].new)
+  end
+end
+
+caller = caller_arg(ARGV[1])
+number = int_arg(ARGV[2], 0, 9007199254740991, 'number')
+local mode = ARGV[3] == 'pull' and PULL or ARGV[3] == 'hold' and HOLD or bad('mode', 'pull or hold')
+trim_id = ARGV[4] or ''
+if not trim_id:find('^%d+$') and not trim_id:find('^%d+-%d+$') or #trim_id > 41 then
+  bad('trim_id', 'a stream id')
+end
+q = open_queue(mode)
+local buckets, profiles, names, first = read_lists()
+local tasks, ids = read_tasks_args(first, profiles)
+
+local again, words, leases = look_up(q, caller, number, 1)
+if again == 'old' then
+  return { 'OLD' }
+elseif again == 'again' then
+  return { 'OK', next_ms(q), 0, words, tell_grants(leases_again(q, caller, leases)) }
+end
+
+local state = decide(tasks, ids, names)
+store(state)
+for i = 1, #buckets do
+  save_bucket(buckets[i])
+end
+if trim_id ~= '0' then
+  redis.call('XTRIM', q.prefix .. 'inbox:' .. caller, 'MINID', trim_id)
+end
+local mine, more = {}, 0
+if mode == HOLD then
+  mine, more = grant(q, caller)
+else
+  wake(q)
+end
+save_routes(q)
+save_queue(q)
+remember(q, caller, number, 1, state.words, mine)
+return { 'OK', next_ms(q), more, state.words, tell_grants(mine) }

@@ -1,0 +1,68 @@
+-- @script  attach
+-- @summary Make an inbox or refresh its life; have outcomes of tasks posted to it too.
+-- @kind    grow
+-- @key     prefix  string  bare prefix `<prefix>:{<queue>}:` of every key
+-- @prefix  inbox: stream answers to the owner
+-- @prefix  watch: list further callers that wait for a task
+-- @arg     caller  id
+-- @arg     ids     groups 0..64 of id
+-- @return  OK fresh:int lease_ms:int last_id:bytes values:list
+-- @error   BADARG NEWER
+-- @replay  idempotent
+-- @cost    O(ids)
+-- @include arg task queue value
+
+local caller = caller_arg(ARGV[1])
+local count = group_arg(2, 1, 0, 64, 'ids')
+local ids = {}
+for i = 1, count do
+  ids[i] = id_arg(ARGV[i + 1])
+end
+local q = { prefix = KEYS[1] }
+read_conf(q)
+q.us = now_us()
+q.now = (q.us - q.us % 1000) / 1000
+
+-- Watch a living task that another caller owns.
+local function watch(id, text)
+  local t = unpack_task(id, text)
+  if t.inbox == caller then
+    return
+  end
+  local key = q.prefix .. 'watch:' .. id
+  local watchers = redis.call('LRANGE', key, 0, 63)
+  for i = 1, #watchers do
+    if watchers[i] == caller then
+      return
+    end
+  end
+  if #watchers == 64 then
+    return
+  end
+  redis.call('RPUSH', key, caller)
+  redis.call('PEXPIRE', key, t.wait_ms + t.run_ms * t.tries + 3600000)
+  redis.call('HSET', q.prefix .. 'tasks', id, text:sub(1, 1) .. string.char(1) .. text:sub(3))
+  local run = redis.call('HGET', q.prefix .. 'run', id)
+  if run then
+    local r = unpack_run(id, run)
+    r.flags = r.flags % 2 + 2
+    redis.call('HSET', q.prefix .. 'run', id, pack_run(r, r.caller))
+  end
+end
+
+local inbox = q.prefix .. 'inbox:' .. caller
+local fresh = redis.call('EXISTS', inbox) == 0
+if fresh then
+  redis.call('XADD', inbox, '*', 'hello', '1')
+end
+redis.call('PEXPIRE', inbox, q.lease)
+local last = redis.call('XREVRANGE', inbox, '+', '-', 'COUNT', 1)
+local values = {}
+for i = 1, count do
+  local text = redis.call('HGET', q.prefix .. 'tasks', ids[i])
+  if text then
+    watch(ids[i], text)
+  end
+  values[i] = value_of(q, ids[i], text)
+end
+return { 'OK', fresh and 1 or 0, q.lease, last[1] and last[1][1] or '0-0', values }

@@ -1,0 +1,44 @@
+-- @script  claim
+-- @summary Lease up to `limit` waiting tasks to one worker, best first.
+-- @key     prefix  string  bare prefix `<prefix>:{<queue>}:` of every key
+-- @prefix  tasks hash id to header and body
+-- @prefix  run hash id to lease record
+-- @prefix  leases zset id to expiry
+-- @prefix  call: string last numbered call
+-- @arg     caller    id
+-- @arg     number    int 0..9007199254740991
+-- @arg     limit     int 1..64
+-- @arg     max_level int 0..9
+-- @return  OK next_ms:int more:int tasks:list
+-- @return  OLD
+-- @error   BADARG BADMODE NEWER
+-- @replay  by caller number
+-- @cost    O(limit · log waiting), at most 64 tasks and 64 tries
+-- @include arg caller again lease sweep wake
+
+local caller = caller_arg(ARGV[1])
+local number = int_arg(ARGV[2], 0, 9007199254740991, 'number')
+local limit = int_arg(ARGV[3], 1, 64, 'limit')
+local max_level = int_arg(ARGV[4], 0, 9, 'max_level')
+group_arg(5, 1, 0, 0, 'arguments')
+local q = open_queue(PULL)
+
+local again, _, leases = look_up(q, caller, number, 2)
+if again == 'old' then
+  return { 'OLD' }
+elseif again == 'again' then
+  return { 'OK', next_ms(q), 0, tell_leases(leases_again(q, caller, leases)) }
+end
+
+sweep(q)
+local picked, more = choose(q, limit, max_level)
+lease(q, picked, caller)
+if #picked < limit and more == 0 and not q.wakes:find(max_level, 1, true) then
+  q.wakes = q.wakes .. max_level
+end
+q.claimed = q.now
+wake(q)
+save_routes(q)
+save_queue(q)
+remember(q, caller, number, 2, {}, picked)
+return { 'OK', next_ms(q), more, tell_leases(picked) }

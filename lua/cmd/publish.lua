@@ -1,0 +1,106 @@
+-- @script  publish
+-- @summary End up to 64 leases with their outcomes, and lease or grant the next in the same call.
+-- @key     prefix  string  bare prefix `<prefix>:{<queue>}:` of every key
+-- @prefix  tasks hash id to header and body
+-- @prefix  run hash id to lease record
+-- @prefix  inbox: stream answers to owners
+-- @prefix  result: string kept values
+-- @prefix  call: string last numbered call
+-- @arg     caller    id
+-- @arg     number    int 0..9007199254740991
+-- @arg     limit     int 0..64
+-- @arg     max_level int 0..9
+-- @arg     outcomes  groups 1..64 of id fence word body
+-- @return  OK next_ms:int more:int words:list tasks:list
+-- @return  OLD
+-- @word    OK STALE CANCELLED
+-- @error   BADARG BADMODE NEWER
+-- @replay  by caller number
+-- @cost    O((outcomes + limit) · log waiting)
+-- @include arg caller again grant pace wake
+
+local BODY = 4608
+local WORD = { done = true, failed = true }
+
+local caller = caller_arg(ARGV[1])
+local number = int_arg(ARGV[2], 0, 9007199254740991, 'number')
+local limit = int_arg(ARGV[3], 0, 64, 'limit')
+local max_level = int_arg(ARGV[4], 0, 9, 'max_level')
+local count = group_arg(5, 4, 1, 64, 'outcomes')
+local ids, fences = {}, {}
+for i = 1, count do
+  local at = 4 * i + 1
+  ids[i] = id_arg(ARGV[at])
+  fences[i] = int_arg(ARGV[at + 1], 0, 9007199254740991, 'fence')
+  if not WORD[ARGV[at + 2]] then
+    bad('word', 'done or failed')
+  end
+  if #ARGV[at + 3] > BODY then
+    bad('body', 'at most ' .. BODY .. ' bytes')
+  end
+end
+local q = open_queue(0)
+if q.mode == HOLD and limit > 0 then
+  bad('limit', '0 in hold mode')
+end
+
+-- Check fences and gather what ends; counts departures by level for the pace.
+local function gather()
+  local rows = redis.call('HMGET', q.prefix .. 'run', unpack(ids))
+  local ended, words, names, left, ran = {}, {}, {}, {}, {}
+  for i = 1, count do
+    local run = rows[i] and unpack_run(ids[i], rows[i])
+    if run and run.fence == fences[i] then
+      rows[i] = false
+      for j = i + 1, count do
+        if ids[j] == ids[i] then
+          rows[j] = false
+        end
+      end
+      local told = run.flags % 2 == 1
+      run.word = told and 'cancelled' or ARGV[4 * i + 3]
+      run.body = told and '' or ARGV[4 * i + 4]
+      run.running = true
+      run.flags = run.flags >= 2 and 1 or 0
+      ended[#ended + 1] = run
+      names[#names + 1] = run.route
+      left[run.level] = (left[run.level] or 0) + 1
+      ran[#ran + 1] = not told and run or nil
+      words[i] = told and 'CANCELLED' or 'OK'
+    else
+      words[i] = 'STALE'
+    end
+  end
+  return ended, words, names, left, ran
+end
+
+local again, words, leases = look_up(q, caller, number, 3)
+if again == 'old' then
+  return { 'OLD' }
+elseif again == 'again' then
+  local tasks = leases_again(q, caller, leases)
+  return { 'OK', next_ms(q), 0, words, q.mode == HOLD and tell_grants(tasks) or tell_leases(tasks) }
+end
+
+local ended, told_words, names, left, ran = gather()
+load_routes(q, names)
+finish(q, ended, q.mode == HOLD and caller or nil)
+release(q)
+local picked, more = {}, 0
+if q.mode == HOLD then
+  picked, more = grant(q, caller)
+else
+  if limit > 0 then
+    picked, more = choose(q, limit, max_level)
+    lease(q, picked, caller)
+  end
+  wake(q)
+end
+if #ran > 0 then
+  note_service(q, ran)
+end
+note_pace(q, left)
+save_routes(q)
+save_queue(q)
+remember(q, caller, number, 3, told_words, picked)
+return { 'OK', next_ms(q), more, told_words, q.mode == HOLD and tell_grants(picked) or tell_leases(picked) }

@@ -1,0 +1,59 @@
+-- @script  revive
+-- @summary Bring dead letters back as new tasks.
+-- @kind    grow
+-- @key     prefix  string  bare prefix `<prefix>:{<queue>}:` of every key
+-- @prefix  dead zset buried tasks
+-- @prefix  dead: string reason, header and body
+-- @arg     letters groups 1..64 of dead_id new_id
+-- @return  OK next_ms:int words:list
+-- @word    OK GONE KNOWN
+-- @error   BADARG BADMODE NEWER
+-- @replay  a revived letter is gone
+-- @cost    O(letters · log waiting)
+-- @include arg task lane wake
+
+local count = group_arg(1, 2, 1, 64, 'letters')
+for i = 1, 2 * count do
+  id_arg(ARGV[i])
+end
+local q = open_queue(PULL)
+local words, list, names, seen, store = {}, {}, {}, {}, {}
+for i = 1, count do
+  local dead, id = ARGV[2 * i - 1], ARGV[2 * i]
+  local text = not seen[dead] and redis.call('GET', q.prefix .. 'dead:' .. dead)
+  if not text then
+    words[i] = 'GONE'
+  elseif seen[id] or redis.call('HEXISTS', q.prefix .. 'tasks', id) == 1 then
+    words[i] = 'KNOWN'
+  else
+    local _, at = struct.unpack('>I2c0', text)
+    local t = unpack_task(id, text:sub(at))
+    t.tick = next_tick(q)
+    local header = struct.pack('>BBBBBI7', 1, 0, t.level, t.tries, 0, t.tick)
+    store[#store + 1] = id
+    store[#store + 1] = header .. pack_tail(t.wait_ms, t.run_ms, 3600, '-', t.route, t.tenant) .. t.text:sub(t.at)
+    seen[dead], seen[id] = true, true
+    list[#list + 1] = t
+    names[#names + 1] = t.route
+    words[i] = 'OK'
+    t.dead = dead
+  end
+end
+load_routes(q, names)
+if #list > 0 then
+  if redis.call('HLEN', q.prefix .. 'tasks') == 0 then
+    q.swept = q.now
+  end
+  redis.call('HSET', q.prefix .. 'tasks', unpack(store))
+  for i = 1, #list do
+    redis.call('ZREM', q.prefix .. 'dead', list[i].dead)
+    redis.call('DEL', q.prefix .. 'dead:' .. list[i].dead)
+    add_living(q.routes[list[i].route], 1)
+  end
+  enqueue(q, list)
+  q.admitted = q.admitted + #list
+end
+wake(q)
+save_routes(q)
+save_queue(q)
+return { 'OK', next_ms(q), words }

@@ -1,0 +1,20 @@
+-- @include task
+-- @include caller
+-- Answers of a repeated call that leased: bodies are read again, leases lost since are left out.
+
+local function leases_again(q, caller, leases)
+  local out = {}
+  for i = 1, #leases do
+    local id = leases[i].id
+    local run = redis.call('HGET', q.prefix .. 'run', id)
+    local text = redis.call('HGET', q.prefix .. 'tasks', id)
+    if run and text then
+      local r, t = unpack_run(id, run), unpack_task(id, text)
+      if r.fence == leases[i].fence and r.caller == caller then
+        t.fence, t.attempt, t.run_ms = r.fence, r.attempt, math.max(r.hard - q.now, 0)
+        out[#out + 1] = t
+      end
+    end
+  end
+  return out
+end

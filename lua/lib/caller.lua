@@ -1,0 +1,46 @@
+-- @include arg
+-- @include queue
+-- Numbered calls: a caller's last one is remembered for ten minutes, so that a copy of it (the
+-- reply was lost, the client sent again) answers as it did and does nothing.
+
+local RECORD = '>I7BI4'
+
+-- Answers 'run', 'old', or 'again' with the words and the lease ids and fences of then.
+local function look_up(q, caller, number, verb)
+  if number == 0 then
+    return 'run'
+  end
+  local text = redis.call('GET', q.prefix .. 'call:' .. caller)
+  if not text then
+    return 'run'
+  end
+  local last, last_verb, size, at = struct.unpack(RECORD, text)
+  if number > last then
+    return 'run'
+  end
+  if number < last or verb ~= last_verb then
+    return 'old'
+  end
+  local words, leases = {}, {}
+  for word in text:sub(at, at + size - 1):gmatch('[^\n]+') do
+    words[#words + 1] = word
+  end
+  for from = at + size, #text, 29 do
+    local id, fence = struct.unpack('>c22I7', text, from)
+    leases[#leases + 1] = { id = id, fence = fence }
+  end
+  return 'again', words, leases
+end
+
+-- `leases` are leased tasks of this call, to be found again by a copy.
+local function remember(q, caller, number, verb, words, leases)
+  if number == 0 then
+    return
+  end
+  local text = table.concat(words, '\n')
+  local parts = { struct.pack(RECORD, number, verb, #text), text }
+  for i = 1, #leases do
+    parts[i + 2] = struct.pack('>c22I7', leases[i].id, leases[i].fence)
+  end
+  redis.call('SET', q.prefix .. 'call:' .. caller, table.concat(parts), 'PX', 600000)
+end

@@ -1,0 +1,30 @@
+-- @include lease
+-- Hold mode: the same choice, lease and fence as a claim, on the owners' behalf.
+
+-- Grant the next turns; returns the tasks of `caller` among them and whether to go on.
+local function grant(q, caller)
+  local picked, more = choose(q, 64, 9)
+  lease(q, picked, nil)
+  local mine, posts = {}, {}
+  for i = 1, #picked do
+    local t = picked[i]
+    if t.inbox == caller then
+      mine[#mine + 1] = t
+    else
+      local value = ('granted\n%.0f %.0f'):format(t.fence, t.run_ms)
+      post_value(q, posts, t.inbox, t.id, value, 1)
+    end
+  end
+  send_posts(q, posts)
+  return mine, #picked == 64 and 1 or more
+end
+
+local function tell_grants(tasks)
+  local out = {}
+  for i = 1, #tasks do
+    out[3 * i - 2] = tasks[i].id
+    out[3 * i - 1] = tasks[i].fence
+    out[3 * i] = tasks[i].run_ms
+  end
+  return out
+end

@@ -1,0 +1,77 @@
+-- @include queue
+-- @include routes
+-- Lanes: `wait:<level>` for all routes without a concurrency limit, `wait:<level>:<route>` for one
+-- that has it. `ready:<level>` holds a member for each lane that may be served: `*` or the route,
+-- its score the tick of the lane's head. `lanes` names the lanes of capped routes.
+
+local function lane_of(level, member)
+  return member == '*' and 'wait:' .. level or 'wait:' .. level .. ':' .. member
+end
+
+-- Put tasks (id, level, route, tick), oldest first, into the lanes that today's limits give.
+local function enqueue(q, tasks)
+  local lanes, order = {}, {}
+  for i = 1, #tasks do
+    local t = tasks[i]
+    local r = q.routes[t.route]
+    local member = r.cap > 0 and t.route or '*'
+    local key = lane_of(t.level, member)
+    local lane = lanes[key]
+    if not lane then
+      lane = { 'ZADD', q.prefix .. key }
+      lanes[key] = lane
+      order[#order + 1] = { key = key, member = member, level = t.level, tick = t.tick, route = r }
+    end
+    lane[#lane + 1] = t.tick
+    lane[#lane + 1] = t.id
+  end
+  for i = 1, #order do
+    local o = order[i]
+    redis.call(unpack(lanes[o.key]))
+    local capped = o.member ~= '*'
+    if capped then
+      redis.call('ZADD', q.prefix .. 'lanes', 0, o.key)
+    end
+    if not (capped and o.route.levels:find(o.level, 1, true)) then
+      redis.call('ZADD', q.prefix .. 'ready:' .. o.level, 'LT', o.tick, o.member)
+      add_level(q, o.level)
+    end
+  end
+end
+
+-- Put one lane's member right after its head has changed: the new head's tick, or out.
+local function refit(q, level, member)
+  local key = lane_of(level, member)
+  local head = redis.call('ZRANGE', q.prefix .. key, 0, 0, 'WITHSCORES')
+  if head[1] then
+    redis.call('ZADD', q.prefix .. 'ready:' .. level, 'XX', head[2], member)
+    return
+  end
+  redis.call('ZREM', q.prefix .. 'ready:' .. level, member)
+  if member ~= '*' then
+    redis.call('ZREM', q.prefix .. 'lanes', key)
+  end
+  if redis.call('EXISTS', q.prefix .. 'ready:' .. level) == 0 then
+    q.levels = q.levels:gsub(level, '')
+  end
+end
+
+-- Take waiting tasks out of their lanes, wherever an earlier limit has put them.
+local function dequeue(q, tasks)
+  local touched = {}
+  for i = 1, #tasks do
+    local t = tasks[i]
+    local capped = q.routes[t.route].cap > 0
+    for pass = 1, 2 do
+      local member = capped == (pass == 1) and t.route or '*'
+      local key = lane_of(t.level, member)
+      if redis.call('ZREM', q.prefix .. key, t.id) == 1 then
+        touched[key] = { t.level, member }
+        break
+      end
+    end
+  end
+  for _, lane in pairs(touched) do
+    refit(q, lane[1], lane[2])
+  end
+end

@@ -1,0 +1,41 @@
+-- @include task
+-- @include order
+-- Leases: each bears the tick at which it was given, its fence.
+
+-- Lease chosen tasks, to `caller` or, where nil, each to its own owner.
+local function lease(q, tasks, caller)
+  if #tasks == 0 then
+    return
+  end
+  local runs, ends = {}, {}
+  for i = 1, #tasks do
+    local t = tasks[i]
+    t.fence = next_tick(q)
+    t.attempt = t.attempts + 1
+    t.hard = q.now + t.run_ms
+    t.flags = t.flags % 2 == 1 and 2 or 0
+    local expiry = math.min(q.now + q.lease, t.hard)
+    due_at(q, expiry)
+    runs[2 * i - 1] = t.id
+    runs[2 * i] = pack_run(t, caller or t.inbox)
+    ends[2 * i - 1] = expiry
+    ends[2 * i] = t.id
+  end
+  redis.call('HSET', q.prefix .. 'run', unpack(runs))
+  redis.call('ZADD', q.prefix .. 'leases', unpack(ends))
+  q.leased = q.leased + #tasks
+  q.claimed = q.now
+end
+
+-- The fields of leased tasks as `claim` and `publish` answer them, eight a task.
+local function tell_leases(tasks)
+  local out, n = {}, 0
+  for i = 1, #tasks do
+    local t = tasks[i]
+    out[n + 1], out[n + 2], out[n + 3], out[n + 4] = t.id, t.fence, t.attempt, t.run_ms
+    out[n + 5], out[n + 6], out[n + 7] = t.level, t.route, t.tenant
+    out[n + 8] = t.text:sub(t.at)
+    n = n + 8
+  end
+  return out
+end

@@ -1,0 +1,285 @@
+-- @include task
+-- @include lane
+-- @include owner
+-- @include finish
+-- The order: level, then lane, then the oldest task. A level is represented by the task that it
+-- would serve next; the smallest `tick + level * step` wins, the lower level on a tie.
+
+local WINDOW, TRIES = 16, 64
+local STRICT = 562949953421312 -- 2^49: no age makes up for a level
+
+-- One more window of `ready:<level>`: members in order, and the routes that they stand for.
+local function more_members(q, level)
+  local from = level.read
+  local rows = redis.call('ZRANGE', q.prefix .. 'ready:' .. level.digit, from, from + WINDOW - 1, 'WITHSCORES')
+  local names = {}
+  for i = 1, #rows, 2 do
+    level.members[from + (i + 1) / 2] = rows[i]
+    level.heads[from + (i + 1) / 2] = tonumber(rows[i + 1])
+    if rows[i] ~= '*' then
+      names[#names + 1] = rows[i]
+    end
+  end
+  level.read = from + #rows / 2
+  level.whole = #rows < 2 * WINDOW
+  if #names > 0 then
+    load_routes(q, names)
+  end
+end
+
+-- Fill a lane's buffer with its next ids: as many as could be taken, and one for the next head.
+local function read_lane(q, lane, want)
+  local rows = redis.call('ZRANGE', lane.key, lane.taken, lane.taken + want, 'WITHSCORES')
+  lane.ids, lane.ticks, lane.at, lane.count = {}, {}, 1, #rows / 2
+  lane.whole = lane.count <= want
+  for i = 1, lane.count do
+    lane.ids[i] = rows[2 * i - 1]
+    lane.ticks[i] = tonumber(rows[2 * i])
+  end
+end
+
+local function open_lane(q, level, plan)
+  local member, head = level.members[level.at], level.heads[level.at]
+  level.at = level.at + 1
+  local lane = {
+    member = member, level = level, key = q.prefix .. lane_of(level.digit, member), taken = 0,
+    ids = {}, ticks = { head }, at = 1, count = 1, head = head,
+    route = member ~= '*' and q.routes[member] or nil,
+  }
+  plan.lanes[#plan.lanes + 1] = lane
+  level.lanes[#level.lanes + 1] = lane
+  if lane.route and is_full(lane.route) then
+    plan.tries = plan.tries + 1
+  end
+end
+
+-- The lane of a level that holds its oldest task which may run now; opens lanes as they matter.
+local function best_lane(q, level, plan)
+  while true do
+    local best
+    for i = 1, #level.lanes do
+      local lane = level.lanes[i]
+      if lane.count >= lane.at and not (lane.route and is_full(lane.route))
+        and (not best or lane.ticks[lane.at] < best.ticks[best.at]) then
+        best = lane
+      end
+    end
+    if level.at > level.read and not level.whole then
+      more_members(q, level)
+    end
+    local head = level.heads[level.at]
+    if not head or best and best.ticks[best.at] < head then
+      return best
+    end
+    if plan.tries >= TRIES then
+      return nil
+    end
+    open_lane(q, level, plan)
+  end
+end
+
+-- The tick of the second best of a level: the best lane gives way to it.
+local function runner_up(level, best)
+  local tick = level.heads[level.at]
+  for i = 1, #level.lanes do
+    local other = level.lanes[i]
+    if other ~= best and other.count >= other.at and (not tick or other.ticks[other.at] < tick) then
+      tick = other.ticks[other.at]
+    end
+  end
+  return tick
+end
+
+-- The best lane of all levels, and the key (with its level) up to which it stays the best.
+local function best_of(q, plan)
+  local best, best_key, bound, bound_digit = nil, BIG * 2, BIG * 2, 10
+  for i = 1, #plan.levels do
+    local level = plan.levels[i]
+    local lane = best_lane(q, level, plan)
+    if lane then
+      local base = level.digit * q.step
+      local key = lane.ticks[lane.at] + base
+      if key < best_key then
+        if best then
+          bound, bound_digit = best_key, best.level.digit
+        end
+        best, best_key = lane, key
+        local tick = runner_up(level, lane)
+        if tick and tick + base < bound then
+          bound, bound_digit = tick + base, level.digit
+        end
+      elseif key < bound then
+        bound, bound_digit = key, level.digit
+      end
+      if q.step >= STRICT then
+        break
+      end
+    end
+  end
+  return best, bound, bound_digit
+end
+
+-- Take ids from a lane while it stays the best, up to `want`.
+local function take(q, lane, bound, bound_digit, want, plan)
+  local r, digit = lane.route, lane.level.digit
+  if r and r.cap > 0 then
+    want = math.min(want, r.cap - r.running)
+  end
+  if #lane.ids == 0 then
+    read_lane(q, lane, want)
+  end
+  local base, n = digit * q.step, 0
+  while n < want and lane.at <= lane.count do
+    local key = lane.ticks[lane.at] + base
+    if n > 0 and (key > bound or key == bound and digit >= bound_digit) then
+      break
+    end
+    n = n + 1
+    plan.ids[#plan.ids + 1] = lane.ids[lane.at]
+    plan.from[#plan.from + 1] = lane
+    lane.at = lane.at + 1
+  end
+  lane.taken = lane.taken + n
+  if r then
+    r.running = r.running + n
+  end
+  if lane.at > lane.count and not lane.whole then
+    read_lane(q, lane, want)
+  end
+end
+
+-- Why a task that has come to the head may not run any more, if so.
+local function end_of(q, t)
+  if q.now > wait_until(t) then
+    return 'expired', ''
+  end
+  if not is_owned(q, t) then
+    return 'cancelled', 'the owner is gone'
+  end
+end
+
+local function read_tasks(q, plan)
+  local rows = redis.call('HMGET', q.prefix .. 'tasks', unpack(plan.ids))
+  local tasks, names, seen = {}, {}, {}
+  for i = 1, #rows do
+    local t = rows[i] and unpack_task(plan.ids[i], rows[i])
+    tasks[i] = t
+    if t and not seen[t.route] then
+      seen[t.route] = true
+      names[#names + 1] = t.route
+    end
+  end
+  load_routes(q, names)
+  return tasks
+end
+
+-- Of the ids taken, keep those that may run: not late, owned, and within the limit of a route
+-- that was capped after they were stored.
+local function sift(q, plan)
+  if #plan.ids == 0 then
+    return
+  end
+  local tasks = read_tasks(q, plan)
+  for i = 1, #plan.ids do
+    local t, counted = tasks[i], plan.from[i].route
+    local r = t and q.routes[t.route]
+    if t then
+      t.word, t.body = end_of(q, t)
+    end
+    if not t or t.word then
+      plan.ended[#plan.ended + 1] = t or nil
+      plan.tries = plan.tries + 1
+      if counted then
+        counted.running = counted.running - 1
+      end
+    elseif not counted and is_full(r) then
+      plan.moved[#plan.moved + 1] = t
+      plan.tries = plan.tries + 1
+    else
+      if not counted then
+        r.running = r.running + 1
+      end
+      r.dirty = true
+      plan.picked[#plan.picked + 1] = t
+    end
+  end
+  plan.ids, plan.from = {}, {}
+end
+
+-- One lane: what was taken is out, and it stands by its new head, or is parked, or gone.
+local function settle_lane(q, lane)
+  local digit, route = lane.level.digit, lane.route
+  local ready = q.prefix .. 'ready:' .. digit
+  if lane.taken > 0 then
+    redis.call('ZREMRANGEBYRANK', lane.key, 0, lane.taken - 1)
+  end
+  if lane.at > lane.count then
+    redis.call('ZREM', ready, lane.member)
+    if route then
+      redis.call('ZREM', q.prefix .. 'lanes', lane_of(digit, lane.member))
+    end
+  elseif route and is_full(route) then
+    redis.call('ZREM', ready, lane.member)
+    park(q, route, digit)
+  elseif lane.taken > 0 then
+    redis.call('ZADD', ready, 'XX', lane.ticks[lane.at], lane.member)
+    return
+  else
+    return
+  end
+  if redis.call('EXISTS', ready) == 0 then
+    q.levels = q.levels:gsub(digit, '')
+  end
+end
+
+local function settle(q, plan)
+  for i = 1, #plan.lanes do
+    settle_lane(q, plan.lanes[i])
+  end
+  if #plan.moved > 0 then
+    table.sort(plan.moved, function(a, b)
+      return a.tick < b.tick
+    end)
+    enqueue(q, plan.moved)
+  end
+  finish(q, plan.ended)
+  release(q)
+end
+
+local function open_plan(q, max_level)
+  local plan = { levels = {}, lanes = {}, ids = {}, from = {}, picked = {}, ended = {}, moved = {}, tries = 0 }
+  for digit = 0, max_level do
+    if q.levels:find(digit, 1, true) then
+      plan.levels[#plan.levels + 1] = {
+        digit = digit, members = {}, heads = {}, lanes = {}, at = 1, read = 0, whole = false,
+      }
+    end
+  end
+  return plan
+end
+
+-- Choose up to `want` tasks of levels <= max_level; returns them (out of their lanes, counted as
+-- running) and 1 where the bound of tries was met.
+local function choose(q, want, max_level)
+  if q.limit > 0 then
+    want = math.min(want, q.limit - redis.call('ZCARD', q.prefix .. 'leases'))
+  end
+  if want <= 0 or q.levels == '' or q.state == PAUSED then
+    return {}, 0
+  end
+  local plan = open_plan(q, max_level)
+  while #plan.picked < want and plan.tries < TRIES do
+    local left = want - #plan.picked - #plan.ids
+    local lane, bound, bound_digit = best_of(q, plan)
+    if lane and left > 0 then
+      take(q, lane, bound, bound_digit, left, plan)
+    elseif #plan.ids > 0 then
+      sift(q, plan)
+    else
+      break
+    end
+  end
+  sift(q, plan)
+  settle(q, plan)
+  return plan.picked, (plan.tries >= TRIES and #plan.picked < want) and 1 or 0
+end

@@ -1,0 +1,88 @@
+-- @include task
+-- The measured pace: how often a task of a level leaves while others of it wait, and how long a
+-- run of a route takes. Both are moving means over the last 64, in microseconds.
+
+local SPAN, ROUTES = 64, 1000
+
+local function read_pace(q)
+  local paces = {}
+  for from = 1, #q.pace, 13 do
+    local level, gap, last = struct.unpack('>BI5I7', q.pace, from)
+    paces[level] = { gap = gap, last = last }
+  end
+  return paces
+end
+
+local function save_pace(q, paces)
+  local parts = {}
+  for level = 0, 9 do
+    local p = paces[level]
+    if p then
+      parts[#parts + 1] = struct.pack('>BI5I7', level, math.min(p.gap, 1099511627775), p.last)
+    end
+  end
+  q.pace = table.concat(parts)
+end
+
+local function floor(x)
+  return x - x % 1
+end
+
+-- `left` counts the tasks of each level that have just ended.
+local function note_pace(q, left)
+  local paces = read_pace(q)
+  for level = 0, 9 do
+    local n, p = left[level] or 0, paces[level]
+    local waits = q.levels:find(level, 1, true)
+    if p and p.last > 0 and n > 0 then
+      local elapsed = math.max(q.us - p.last, 0)
+      p.gap = p.gap == 0 and floor(elapsed / n) or floor(p.gap + (elapsed - n * p.gap) / SPAN)
+    end
+    if waits and (n > 0 or not p or p.last == 0) then
+      paces[level] = { gap = p and p.gap or 0, last = q.us }
+    elseif not waits and p then
+      p.last = 0
+    end
+  end
+  save_pace(q, paces)
+end
+
+local function read_service(q, names)
+  local rows = redis.call('HMGET', q.prefix .. 'service', unpack(names))
+  local service = {}
+  for i = 1, #names do
+    local count, mean = 0, 0
+    if rows[i] then
+      count, mean = struct.unpack('>I4I5', rows[i])
+    end
+    service[names[i]] = { count = count, mean = mean, new = not rows[i] }
+  end
+  return service
+end
+
+-- `runs` are run records whose work has just ended: a run began at its fence.
+local function note_service(q, runs)
+  local names, seen = {}, {}
+  for i = 1, #runs do
+    if not seen[runs[i].route] then
+      seen[runs[i].route] = true
+      names[#names + 1] = runs[i].route
+    end
+  end
+  local service, set = read_service(q, names), {}
+  for i = 1, #runs do
+    local s = service[runs[i].route]
+    s.count = math.min(s.count + 1, 1000000)
+    local took = math.max(q.us - runs[i].fence, 0)
+    s.mean = floor(s.mean + (took - s.mean) / math.min(s.count, SPAN))
+  end
+  for name, s in pairs(service) do
+    if not s.new or redis.call('HLEN', q.prefix .. 'service') < ROUTES then
+      set[#set + 1] = name
+      set[#set + 1] = struct.pack('>I4I5', s.count, math.min(s.mean, 1099511627775))
+    end
+  end
+  if #set > 0 then
+    redis.call('HSET', q.prefix .. 'service', unpack(set))
+  end
+end

@@ -1,0 +1,102 @@
+-- @include clock
+-- The queue as a script finds it: settings, clock and counters, and how it is saved again.
+-- `conf` field `q` and `clock` are packed: one GET and one unpack each, on every call.
+
+local BIG = 4503599627370496 -- 2^52: later than any time
+local CONF = '>BBBBI4I4I4I7BBc0Bc0'
+local CLOCK = '>BI7I6I6I6I6I7I4I6I6I6I6I6I6I6I6I6I6Bc0Bc0Bc0Bc0'
+local PULL, HOLD = 1, 2
+local PAUSED, CLOSED = 1, 2
+
+local function read_conf(q)
+  local text = redis.call('HGET', q.prefix .. 'conf', 'q')
+  if not text then
+    text = struct.pack(CONF, 1, 0, 0, 0, 15000, 0, 10000, 562949953421312, 0, 0, '', 0, '')
+  end
+  q.schema, q.mode, q.order, q.state, q.lease, q.limit, q.capacity, q.step, q.caps, q.reserve, q.reason =
+    struct.unpack(CONF, text)
+  if q.schema > 1 then
+    error({ err = 'NEWER the settings have schema ' .. q.schema .. ', this release knows 1' })
+  end
+end
+
+local function read_clock(q)
+  local text = redis.call('GET', q.prefix .. 'clock')
+  if not text then
+    text = struct.pack(CLOCK, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '', 0, '', 0, '', 0, '')
+  end
+  local _
+  _, q.tick, q.swept, q.gate, q.next, q.grace, q.claimed, q.places, q.admitted, q.refused, q.leased, q.done, q.failed, q.expired, q.cancelled, q.lost, q.dead, q.retried, q.levels, q.wakes, q.cursor, q.pace =
+    struct.unpack(CLOCK, text)
+end
+
+-- `mode` PULL or HOLD fixes the mode of a new queue and refuses the other one; 0 asks nothing.
+local function open_queue(mode)
+  local q = { prefix = KEYS[1], routes = {}, parked = false }
+  read_conf(q)
+  read_clock(q)
+  q.us = now_us()
+  q.now = (q.us - q.us % 1000) / 1000
+  if mode ~= 0 and q.mode ~= mode then
+    if q.mode ~= 0 then
+      error({ err = 'BADMODE this queue is ' .. (q.mode == PULL and 'pull' or 'hold') .. ', for good' })
+    end
+    q.new_mode = mode
+    q.mode = mode
+  end
+  -- Silence of half a lease is an outage: nobody could renew, so nobody counts as gone.
+  q.graced = q.now < q.grace and q.grace <= q.now + q.lease
+    or q.swept > 0 and q.now - q.swept > q.lease / 2
+  return q
+end
+
+local function write_conf(q)
+  redis.call('HSET', q.prefix .. 'conf', 'q', struct.pack(CONF, 1, q.mode, q.order, q.state,
+    q.lease, q.limit, q.capacity, q.step, q.caps, #q.reserve, q.reserve, #q.reason, q.reason))
+end
+
+local function save_queue(q)
+  if q.new_mode then
+    write_conf(q)
+  end
+  redis.call('SET', q.prefix .. 'clock', struct.pack(CLOCK, 1, q.tick, q.swept, q.gate, q.next,
+    q.grace, q.claimed, q.places, q.admitted, q.refused, q.leased, q.done, q.failed, q.expired,
+    q.cancelled, q.lost, q.dead, q.retried, #q.levels, q.levels, #q.wakes, q.wakes, #q.cursor,
+    q.cursor, #q.pace, q.pace))
+end
+
+local function next_tick(q)
+  q.tick = q.us > q.tick and q.us or q.tick + 1
+  return q.tick
+end
+
+-- Something falls due at `ms`: the next sweep must not be later.
+local function due_at(q, ms)
+  if q.next == 0 or ms < q.next then
+    q.next = ms
+  end
+end
+
+-- In how many ms someone has to sweep: at the soonest end of a lease or retry, and at least
+-- four times a lease, since silence is taken for an outage. 0: nothing lives.
+local function next_ms(q)
+  if redis.call('HLEN', q.prefix .. 'tasks') == 0 and q.places == 0 then
+    return 0
+  end
+  local quarter = (q.lease - q.lease % 4) / 4
+  local left = q.next > 0 and q.next - q.now + 1 or quarter
+  if left > quarter then
+    left = quarter
+  end
+  local gate = q.gate - q.now
+  if left < gate and gate <= 250 then
+    left = gate
+  end
+  return left > 1 and left or 1
+end
+
+local function add_level(q, level)
+  if not q.levels:find(level, 1, true) then
+    q.levels = q.levels .. level
+  end
+end

@@ -1,0 +1,91 @@
+-- @include queue
+-- Per route: how many tasks and places live, how many run, and the levels whose lane is parked
+-- because the route is full. Read once a call for all routes concerned, written once at the end.
+
+local function load_routes(q, names)
+  local fresh, keys, limits = {}, {}, {}
+  for i = 1, #names do
+    local name = names[i]
+    if not q.routes[name] then
+      q.routes[name] = { name = name, living = 0, running = 0, levels = '', cap = 0, room = 0 }
+      fresh[#fresh + 1] = name
+      if q.caps == 1 then
+        limits[#limits + 1] = 'cap:' .. name
+        limits[#limits + 1] = 'room:' .. name
+      end
+    end
+  end
+  if #fresh == 0 then
+    return
+  end
+  local rows = redis.call('HMGET', q.prefix .. 'routes', unpack(fresh))
+  local caps = #limits > 0 and redis.call('HMGET', q.prefix .. 'conf', unpack(limits)) or keys
+  for i = 1, #fresh do
+    local r = q.routes[fresh[i]]
+    if rows[i] then
+      local at
+      r.living, r.running, at = struct.unpack('>I4I4', rows[i])
+      r.levels = rows[i]:sub(at)
+    end
+    r.cap = tonumber(caps[2 * i - 1] or 0)
+    r.room = tonumber(caps[2 * i] or 0)
+  end
+end
+
+local function is_full(r)
+  return r.cap > 0 and r.running >= r.cap
+end
+
+local function add_living(r, n)
+  r.living = r.living + n
+  r.dirty = true
+end
+
+local function add_running(r, n)
+  r.running = r.running + n
+  r.dirty = true
+end
+
+local function park(q, r, level)
+  if not r.levels:find(level, 1, true) then
+    r.levels = r.levels .. level
+    r.dirty = true
+  end
+end
+
+-- Lanes parked behind a full route come back as soon as it has a slot again.
+local function release(q)
+  for _, r in pairs(q.routes) do
+    if r.levels ~= '' and not is_full(r) then
+      for level in r.levels:gmatch('%d') do
+        local head = redis.call('ZRANGE', q.prefix .. 'wait:' .. level .. ':' .. r.name, 0, 0, 'WITHSCORES')
+        if head[1] then
+          redis.call('ZADD', q.prefix .. 'ready:' .. level, 'LT', head[2], r.name)
+          add_level(q, level)
+        end
+      end
+      r.levels = ''
+      r.dirty = true
+    end
+  end
+end
+
+local function save_routes(q)
+  local set, gone = {}, {}
+  for name, r in pairs(q.routes) do
+    if r.dirty then
+      if r.living > 0 or r.running > 0 or r.levels ~= '' then
+        set[#set + 1] = name
+        set[#set + 1] = struct.pack('>I4I4', r.living, r.running) .. r.levels
+      else
+        gone[#gone + 1] = name
+      end
+    end
+  end
+  if #set > 0 then
+    redis.call('HSET', q.prefix .. 'routes', unpack(set))
+  end
+  if #gone > 0 then
+    redis.call('HDEL', q.prefix .. 'routes', unpack(gone))
+  end
+end

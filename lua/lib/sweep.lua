@@ -1,0 +1,193 @@
+-- @include back
+-- @include owner
+-- The sweep: what time alone brings about. Each part is bounded by 64.
+
+local BOUND, GATE = 64, 250
+
+-- A clock that was set back must not leave times standing that can't be.
+local function mend_clock(q)
+  if q.swept > q.now then
+    q.swept = 0
+  end
+  if q.gate > q.now + GATE then
+    q.gate = 0
+  end
+  if q.grace > q.now + q.lease then
+    q.grace = 0
+  end
+end
+
+-- Leases that ended up to this time end now. After a silence of half a lease everyone has one
+-- lease of grace, but what had ended before the previous sweep has had its grace already.
+local function ended_until(q)
+  local silent = q.swept > 0 and q.now - q.swept > q.lease / 2
+  if q.now < q.grace then
+    return 0
+  end
+  if silent then
+    q.grace = q.now + q.lease
+    return q.swept
+  end
+  return q.now
+end
+
+local function load_rows(q, key, ids)
+  return #ids > 0 and redis.call('HMGET', q.prefix .. key, unpack(ids)) or {}
+end
+
+-- Headers and routes of ids; ids whose header is missing are left out.
+local function load_tasks(q, ids)
+  local rows, tasks, names = load_rows(q, 'tasks', ids), {}, {}
+  for i = 1, #ids do
+    if rows[i] then
+      tasks[#tasks + 1] = unpack_task(ids[i], rows[i])
+      names[#names + 1] = tasks[#tasks].route
+    end
+  end
+  load_routes(q, names)
+  return tasks
+end
+
+local function sweep_leases(q)
+  local ahead = redis.call('ZRANGE', q.prefix .. 'leases', '(' .. ('%.0f'):format(q.now + q.lease), '+inf',
+    'BYSCORE', 'LIMIT', 0, BOUND)
+  for i = 1, #ahead do
+    redis.call('ZADD', q.prefix .. 'leases', q.now + q.lease, ahead[i])
+  end
+  local ids = redis.call('ZRANGE', q.prefix .. 'leases', 0, ended_until(q), 'BYSCORE', 'LIMIT', 0, BOUND)
+  local runs, list = load_rows(q, 'run', ids), {}
+  local tasks, by_id = load_tasks(q, ids), {}
+  for i = 1, #tasks do
+    by_id[tasks[i].id] = tasks[i]
+  end
+  for i = 1, #ids do
+    if runs[i] and by_id[ids[i]] then
+      local b = unpack_run(ids[i], runs[i])
+      b.task, b.lost, b.counted, b.delay, b.reason = by_id[ids[i]], true, true, 0, 'its worker was lost'
+      list[#list + 1] = b
+    else
+      redis.call('ZREM', q.prefix .. 'leases', ids[i])
+    end
+  end
+  hand_back(q, list)
+  return #ids == BOUND
+end
+
+-- End waiting or due tasks that are late or whose owner is gone.
+local function end_unwanted(q, tasks)
+  local ended, kept = {}, {}
+  for i = 1, #tasks do
+    local t = tasks[i]
+    if q.now > wait_until(t) then
+      t.word, t.body = 'expired', ''
+    elseif not is_owned(q, t) then
+      t.word, t.body = 'cancelled', 'the owner is gone'
+    end
+    local list = t.word and ended or kept
+    list[#list + 1] = t
+  end
+  return ended, kept
+end
+
+local function sweep_due(q)
+  local ids = redis.call('ZRANGE', q.prefix .. 'due', 0, q.now, 'BYSCORE', 'LIMIT', 0, BOUND)
+  if #ids == 0 then
+    return false
+  end
+  local ended, back = end_unwanted(q, load_tasks(q, ids))
+  redis.call('ZREM', q.prefix .. 'due', unpack(ids))
+  finish(q, ended)
+  table.sort(back, function(a, b)
+    return a.tick < b.tick
+  end)
+  enqueue(q, back)
+  return #ids == BOUND
+end
+
+-- The lane behind `lane`: levels 0..9, then the lanes of capped routes by name.
+local function lane_after(q, lane)
+  if #lane < 6 then
+    local digit = lane == '' and 0 or tonumber(lane:sub(6)) or 0
+    return 'wait:' .. digit
+  end
+  if #lane == 6 and lane ~= 'wait:9' then
+    return 'wait:' .. (tonumber(lane:sub(6)) + 1)
+  end
+  local from = #lane == 6 and '-' or '(' .. lane
+  return redis.call('ZRANGE', q.prefix .. 'lanes', from, '+', 'BYLEX', 'LIMIT', 0, 1)[1]
+end
+
+-- Walk 64 waiting tasks from where the last sweep stopped, for what stands behind a live head.
+local function sweep_waiting(q)
+  local lane, tick = q.cursor:match('^(%S+) (%d+)$')
+  lane, tick = lane or lane_after(q, ''), tick or '0'
+  local left, ended_count = BOUND, 0
+  for _ = 1, 16 do
+    local rows = redis.call('ZRANGE', q.prefix .. lane, '(' .. tick, '+inf', 'BYSCORE', 'LIMIT', 0, left,
+      'WITHSCORES')
+    local ids = {}
+    for i = 1, #rows, 2 do
+      ids[#ids + 1] = rows[i]
+      tick = rows[i + 1]
+    end
+    local ended = end_unwanted(q, load_tasks(q, ids))
+    dequeue(q, ended)
+    finish(q, ended)
+    ended_count = ended_count + #ended
+    left = left - #ids
+    if left == 0 then
+      break
+    end
+    lane, tick = lane_after(q, lane), '0'
+    if not lane then
+      break
+    end
+  end
+  q.cursor = lane and lane .. ' ' .. tick or ''
+  return ended_count == BOUND
+end
+
+local function sweep_places(q)
+  local members = redis.call('ZRANGE', q.prefix .. 'places', 0, q.now, 'BYSCORE', 'LIMIT', 0, BOUND)
+  for i = 1, #members do
+    local id, inbox, route = members[i]:match('^([^|]+)|([^|]+)|([^|]+)$')
+    if q.graced or has_inbox(q, inbox) then
+      redis.call('ZADD', q.prefix .. 'places', q.now + q.lease, members[i])
+      due_at(q, q.now + q.lease)
+    else
+      redis.call('ZREM', q.prefix .. 'places', members[i])
+      q.places = q.places - 1
+      load_routes(q, { route })
+      if redis.call('HEXISTS', q.prefix .. 'tasks', id) == 0 then
+        add_living(q.routes[route], -1)
+      end
+    end
+  end
+  return #members == BOUND
+end
+
+-- Returns 1 if it swept (0: the gate was shut), and 1 if a bound was met.
+local function sweep(q)
+  mend_clock(q)
+  if q.now < q.gate then
+    return 0, 0
+  end
+  local filled = sweep_leases(q)
+  q.swept = q.now
+  q.graced = q.now < q.grace
+  filled = sweep_due(q) or filled
+  filled = sweep_waiting(q) or filled
+  if q.places > 0 then
+    filled = sweep_places(q) or filled
+  end
+  release(q)
+  q.gate = filled and 0 or q.now + GATE
+  q.next = 0
+  for _, key in ipairs({ 'leases', 'due', 'places' }) do
+    local first = redis.call('ZRANGE', q.prefix .. key, 0, 0, 'WITHSCORES')
+    if first[2] then
+      due_at(q, tonumber(first[2]))
+    end
+  end
+  return 1, filled and 1 or 0
+end

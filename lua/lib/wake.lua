@@ -1,0 +1,24 @@
+-- @include queue
+-- A hint for idle workers where something waits that may run. A lost hint costs one poll.
+
+local function wake(q)
+  if q.levels == '' or q.wakes == '' or q.state == PAUSED then
+    return
+  end
+  if q.limit > 0 and redis.call('ZCARD', q.prefix .. 'leases') >= q.limit then
+    return
+  end
+  local lowest = 9
+  for digit in q.levels:gmatch('%d') do
+    lowest = math.min(lowest, tonumber(digit))
+  end
+  for digit in q.wakes:gmatch('%d') do
+    if tonumber(digit) >= lowest then
+      local key = q.prefix .. 'wake:' .. digit
+      if redis.call('LLEN', key) == 0 then
+        redis.call('RPUSH', key, 1)
+        redis.call('PEXPIRE', key, 60000)
+      end
+    end
+  end
+end

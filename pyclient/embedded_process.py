@@ -107,6 +107,11 @@ class Guarded:
         """Whether this process started it (a fork of the owner did not)."""
         return self._owner == os.getpid()
 
+    @property
+    def session(self) -> int:
+        """The id of the session that guard and server have to themselves."""
+        return self._guard.pid
+
     def running(self) -> bool:
         """Whether the server process lives; true in forks of the owner too."""
         if self._status.closed:

@@ -1,0 +1,72 @@
+"""The rules of conftest.py, leaks.py and run.py: a checker that never fires is none."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from . import leaks, run
+from .servers import Server
+
+
+def test_a_key_without_ttl_is_a_leak(server: Server) -> None:
+    client = server.client()
+    client.set("peak:{q}:body:x", "1")
+    client.zadd("peak:{q}:leases", {"id": 1})
+    client.set("peak:{q}:call:c", "1", px=60_000)
+    client.hset("peak:{q}:conf", "schema", "1")
+    found = leaks.leaked_keys(client)
+    assert found == ["peak:{q}:body:x", "peak:{q}:leases"]
+    client.delete("peak:{q}:body:x", "peak:{q}:leases")
+
+
+@pytest.mark.leaves_keys
+def test_marked_tests_may_leave_living_tasks(server: Server) -> None:
+    server.client().hset("peak:{q}:tasks", "id", "header")
+
+
+@pytest.mark.leaves_keys("mine:*")
+def test_marked_tests_may_leave_keys_of_their_own(server: Server) -> None:
+    server.client().set("mine:1", "x")
+
+
+def test_changed_settings_do_not_reach_the_next_test(server: Server) -> None:
+    assert server.client().config_get("maxmemory-samples")["maxmemory-samples"] == "5"
+    server.client().config_set("maxmemory-samples", 7)
+
+
+def test_the_settings_of_the_test_before_are_gone(server: Server) -> None:
+    test_changed_settings_do_not_reach_the_next_test(server)
+
+
+def test_an_orphan_is_found_and_killed() -> None:
+    before = leaks.children()
+    sleeper = "import subprocess; subprocess.Popen(['sleep', '60'], start_new_session=True)"
+    subprocess.run([sys.executable, "-c", sleeper], check=True)
+    left = leaks.leaked_processes(before, timeout=0.1)
+    assert list(left.values()) == ["sleep 60"]
+    assert not leaks.leaked_processes(before, timeout=2)
+
+
+async def test_coroutines_run_in_a_loop() -> None:
+    await asyncio.sleep(0)
+    assert asyncio.get_running_loop().is_running()
+
+
+def test_a_marker_of_the_user_is_joined_with_ours() -> None:
+    call, limit_s = run.command(["-m", "faults", "tests/lua"])
+    assert "(faults) and not full" in call
+    assert limit_s == run.LIMIT_S["first"]
+
+
+def test_the_full_tier_selects_everything() -> None:
+    call, limit_s = run.command(["--full", "-x"])
+    assert "not full" not in call
+    assert limit_s == run.LIMIT_S["full"]
+
+
+def test_a_debugger_gets_a_single_process() -> None:
+    assert "-n" not in run.command(["--pdb"])[0]

@@ -14,33 +14,28 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
-from .address import Address, Endpoint, parse
+import hiredis
+
+from .address import Address, parse
 from .blocking import Reader
+from .cluster import Cluster, redirect_of
 from .errors import ConfigError, Unavailable
 from .link import DEFAULT_LIMITS, Arg, Limits, Link
+from .loading import Loadable, load_script
 from .replies import STALE_CODES, code_of, error_of, is_error
-from .topology import Fixed, Sentinels, Topology
-from .wire import Wire, closed
+from .sentinel import Sentinels
+from .topology import Embedded, Fixed, Topology
+from .wire import Backoff, closed
+from .wires import Role, Wires, as_bytes
 
 _HOPS = 6
-_LOAD_S = 5.0
-
-
-class Loadable(Protocol):
-    """A script: `scripts.Script` is one."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def sha(self) -> str: ...
-    @property
-    def text(self) -> bytes: ...
+_OPEN_S = 5.0
 
 
 class Connection:
-    """Redis behind an address. No I/O before `open`.
+    """Redis behind an address. No I/O before `open`; it belongs to the loop that opened it.
 
     `patience` is how long a call goes on trying to reach a server that is away, within its own
     deadline; then it raises Unavailable. `epoch` rises with each new link for calls.
@@ -60,45 +55,44 @@ class Connection:
         self._patience = patience
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
-        self._topology: Topology | None = None
-        self._wires: dict[tuple[Endpoint, bool], Wire] = {}
-        self._callbacks: list[Callable[[], None]] = []
+        self._wires: Wires | None = None
         self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
+        self._callbacks: list[Callable[[], None]] = []
         self.epoch = 0
 
     # -- life -----------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Connect and check the server. Raises ConfigError or Unavailable."""
-        if self._topology is not None:
+        if self._wires is not None:
             self._check_home()
-            return
-        self._loop = asyncio.get_running_loop()
-        self._pid = os.getpid()
-        self._topology = _topology(self._address, self._limits)
+        else:
+            self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
+            topology = _topology(self._address, self._limits)
+            self._wires = Wires(topology, patience=self._patience, on_open=self._opened)
+            topology.start(self._switched)
         try:
-            await self._topology.start(self._switched)
-            await self._link(b"", False, self._loop.time() + 5.0)
+            await self._link(b"", "call", asyncio.get_running_loop().time() + _OPEN_S)
         except BaseException:
             await self.aclose()
             raise
 
     async def aclose(self) -> None:
         """Close all sockets; calls in flight fail. The connection can be opened again."""
-        if self._topology is None:
+        if self._wires is None:
             return
         self._check_home()
-        topology, self._topology = self._topology, None
-        wires, self._wires = self._wires, {}
-        await topology.aclose()
+        wires, self._wires = self._wires, None
         for reader in list(self._readers):
             await reader.aclose()
-        for wire in wires.values():
-            await wire.aclose()
+        await wires.aclose()
         self._loop = None
 
     def on_reconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each new link that replaces a lost one; returns its undoing."""
+        """Call back after each new link but the first, and when a slot moved; returns the undoing.
+
+        Whatever the server pushed in between is lost: the time to ask it again.
+        """
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
 
@@ -107,131 +101,111 @@ class Connection:
     async def call(
         self, script: Loadable, keys: Sequence[Arg], args: Sequence[Arg], *, timeout: float = 5.0
     ) -> Any:
-        """EVALSHA with one key. Raises Unavailable, ScriptError."""
+        """EVALSHA with one key. Raises Unavailable or ScriptError."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop or self._pid != os.getpid():
             self._check_home()
-        command = (b"EVALSHA", script.sha, len(keys), *keys, *args)
-        return await self._converse(command, False, loop.time() + timeout, script)
+        command = (b"EVALSHA", script.sha, b"1", keys[0], *args)
+        return await self._converse(command, keys[0], "call", loop.time() + timeout, script)
 
     async def command(self, *args: Arg, timeout: float = 5.0) -> Any:
-        """One plain command on the connection for large bodies. Raises as `call`."""
+        """One plain command, its first argument the key, on the socket for large bodies.
+
+        Raises Unavailable or ScriptError.
+        """
         self._check_home()
+        key = args[1] if len(args) > 1 else b""
         deadline = asyncio.get_running_loop().time() + timeout
-        return await self._converse(args, True, deadline)
+        return await self._converse(args, key, "bulk", deadline, None)
 
     async def load(self, scripts: Iterable[Loadable], *, timeout: float = 5.0) -> None:
-        """Load scripts ahead of their first use (else the first call of each does it)."""
+        """Load scripts ahead of their first use; else the first call of each does it."""
         self._check_home()
         deadline = asyncio.get_running_loop().time() + timeout
-        link = await self._link(b"", False, deadline)
-        for script in scripts:
-            await self._load(link, script, link.sent, deadline)
+        link = await self._link(b"", "call", deadline)
+        await asyncio.gather(*(load_script(link, one, link.sent, deadline) for one in scripts))
 
     def reader(self) -> Reader:
-        """A connection of its own for blocking reads; close it, or `aclose` does."""
+        """A socket of its own for blocking reads; close it, or `aclose` does."""
         self._check_home()
-        reader = Reader(self._open_for_reading)
+        reader = Reader(self._open_wires().open_for_reading)
         self._readers.add(reader)
         return reader
 
     # -- inside ---------------------------------------------------------------------------
 
     async def _converse(
-        self, command: tuple[Arg, ...], bulk: bool, deadline: float, script: Loadable | None = None
+        self,
+        command: tuple[Arg, ...],
+        key: Arg,
+        role: Role,
+        deadline: float,
+        script: Loadable | None,
     ) -> Any:
         """Send, and follow what is known not to have run."""
-        key = command[3] if script is not None else command[1] if len(command) > 1 else b""
         reply: Any = None
+        wires = self._open_wires()
         for _ in range(_HOPS):
-            link = self._wire(key, bulk).link
+            link = wires.wire(key, role).link
             if link is None or not link.usable:
-                link = await self._link(key, bulk, deadline)
+                link = await self._link(key, role, deadline)
             seen = link.sent
             reply = await link.ask(command, deadline)
-            if not is_error(reply):
+            if not isinstance(reply, hiredis.ReplyError):
                 return reply
             code = code_of(reply)
             if code == "NOSCRIPT" and script is not None:
-                await self._load(link, script, seen, deadline)
-                continue
-            if code in STALE_CODES:
-                self._wire(key, bulk).drop(link, code)
-            break
+                await load_script(link, script, seen, deadline)
+            elif code == "ASK" and wires.topology.sole is None:
+                _, endpoint = redirect_of(reply, wires.topology.place(as_bytes(key)))
+                other = await wires.wire_to(endpoint, role).get(deadline)
+                return await _ask_once(other, command, deadline, script)
+            elif code != "MOVED" or not self._follow(reply, wires.topology, key):
+                if code in STALE_CODES:
+                    wires.wire(key, role).drop(link, code)
+                break
         raise error_of(reply)
 
-    async def _link(self, key: Arg, bulk: bool, deadline: float) -> Link:
-        """The link for a key, opened if need be, for as long as patience lasts."""
-        loop = asyncio.get_running_loop()
-        give_up = min(loop.time() + self._patience, deadline)
-        while True:
-            wire = self._wire(key, bulk)
-            try:
-                return await wire.get(deadline)
-            except ConfigError as error:
-                if not self.epoch:
-                    raise
-                raise Unavailable(str(error), code="CONFIG") from None
-            except Unavailable:
-                if self._topology is None or loop.time() >= give_up:
-                    raise
-            await self._topology.lost(self._topology.place(_bytes(key)))
+    def _follow(self, moved: Any, topology: Topology, key: Arg) -> bool:
+        """Learn from MOVED; whether to send again."""
+        slot, endpoint = redirect_of(moved, topology.place(as_bytes(key)))
+        if not topology.moved(slot, endpoint):
+            return False
+        self._call_back()
+        return True
 
-    async def _load(self, link: Link, script: Loadable, seen: int, deadline: float) -> None:
-        """SCRIPT LOAD, once for all callers whose call went out before it."""
-        loop = asyncio.get_running_loop()
-        number, future = link.loads.get(script.sha, (-1, None))
-        if future is None or number < seen:
-            number = link.sent
-            future = link.send(("SCRIPT", "LOAD", script.text), loop.time() + _LOAD_S)
-            link.loads[script.sha] = (number, future)
+    async def _link(self, key: Arg, role: Role, deadline: float) -> Link:
         try:
-            async with asyncio.timeout_at(deadline):
-                reply = await asyncio.shield(future)
-        except TimeoutError:
-            raise Unavailable(f"no time to load {script.name}", code="TIMEOUT") from None
-        except Unavailable as error:
-            raise Unavailable(str(error), code=error.code) from None
-        if is_error(reply):
-            raise error_of(reply)
+            return await self._open_wires().link(key, role, deadline)
+        except ConfigError as error:
+            if not self.epoch:
+                raise
+            # It worked before: whoever runs may outlive a wrong setting made at the server.
+            raise Unavailable(str(error), code="CONFIG") from None
 
-    def _wire(self, key: Arg, bulk: bool) -> Wire:
-        topology = self._topology
-        if topology is None:
+    def _open_wires(self) -> Wires:
+        if self._wires is None:
             raise closed()
-        place = topology.place(_bytes(key))
-        wire = self._wires.get((place, bulk))
-        if wire is None:
-            wire = Wire(lambda: topology.open(place), on_open=None if bulk else self._opened)
-            self._wires[place, bulk] = wire
-        return wire
+        return self._wires
 
-    async def _open_for_reading(self, key: bytes) -> Link:
-        self._check_home()
-        topology = self._topology
-        assert topology is not None
-        place = topology.place(key)
-        try:
-            return await topology.open(place)
-        except Unavailable:
-            await topology.lost(place)
-            raise
-
-    def _opened(self, first: bool) -> None:
+    def _opened(self) -> None:
         self.epoch += 1
-        if not first:
-            for callback in list(self._callbacks):
-                callback()
+        if self.epoch > 1:
+            self._call_back()
+
+    def _call_back(self) -> None:
+        for callback in list(self._callbacks):
+            callback()
 
     def _switched(self, reason: str) -> None:
-        for wire in self._wires.values():
-            wire.drop(wire.link, reason, at_once=True)
+        if self._wires is not None:
+            self._wires.drop_all(reason)
         for reader in list(self._readers):
             reader.drop(reason)
 
     def _check_home(self) -> None:
         """Refuse a call from another process or event loop than the one that opened."""
-        if self._topology is None:
+        if self._wires is None:
             raise closed()
         if self._pid != os.getpid():
             raise ConfigError(
@@ -255,8 +229,34 @@ def parse_address(url: str) -> Address:
 def _topology(address: Address, limits: Limits) -> Topology:
     if address.kind == "sentinel":
         return Sentinels(address, limits)
+    if address.kind == "cluster":
+        return Cluster(address, limits)
+    if address.kind == "embedded":
+        return Embedded(address, limits, parse_address)
     return Fixed(address, limits)
 
 
-def _bytes(key: Arg) -> bytes:
-    return key if isinstance(key, bytes) else str(key).encode()
+async def _ask_once(
+    link: Link, command: tuple[Arg, ...], deadline: float, script: Loadable | None
+) -> Any:
+    """Send to the node that imports the slot: ASKING counts for the next command only."""
+    reply: Any = None
+    for _ in range(2):
+        seen = link.sent
+        link.send((b"ASKING",), deadline).add_done_callback(_no_matter)
+        reply = await link.send(command, deadline)
+        if not is_error(reply):
+            return reply
+        if code_of(reply) != "NOSCRIPT" or script is None:
+            break
+        await load_script(link, script, seen, deadline)
+    raise error_of(reply)
+
+
+def _no_matter(future: asyncio.Future[Any]) -> None:
+    """The command behind it fails the same way; here is nobody to tell."""
+    if not future.cancelled():
+        future.exception()
+
+
+__all__ = ["Backoff", "Connection", "Limits", "Loadable", "Reader", "parse_address"]

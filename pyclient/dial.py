@@ -1,8 +1,9 @@
-"""Opens a link: socket, TLS, then AUTH or HELLO, SELECT and CLIENT SETNAME in one write."""
+"""Opens a link: socket, TLS, then AUTH or HELLO, SELECT, CLIENT SETNAME, PING in one write."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,14 +28,14 @@ class Greeting:
     connect_timeout: float = 2.0
 
     @classmethod
-    def of(cls, address: Address) -> Greeting:
+    def of(cls, address: Address, *, client_name: str = "") -> Greeting:
         """For the servers that hold the data."""
         return cls(
             username=address.username,
             password=address.password,
             db=address.db,
             protocol=address.protocol,
-            client_name=address.client_name,
+            client_name=address.client_name or client_name,
             tls=address.tls,
             connect_timeout=address.connect_timeout,
         )
@@ -82,6 +83,10 @@ async def dial(
     try:
         # A handshake has the same time again: it must outlast the floor of Link.ask.
         await _shake_hands(link, endpoint, greeting, loop.time() + greeting.connect_timeout)
+    except Unavailable as error:
+        link.abort("the handshake failed")
+        # Not `unknown`: only the handshake was sent.
+        raise Unavailable(f"Redis at {endpoint}: {error}", code=error.code) from None
     except BaseException:
         link.abort("the handshake failed")
         raise
@@ -103,16 +108,15 @@ async def _connect(
         _, link = await loop.create_unix_connection(factory, endpoint.path)
         return link
     name = endpoint.host if greeting.tls else None
-    _, link = await loop.create_connection(
+    transport, link = await loop.create_connection(
         factory, endpoint.host, endpoint.port, ssl=greeting.tls, server_hostname=name
     )
+    _keep_alive(transport)
     return link
 
 
 async def _shake_hands(link: Link, endpoint: Endpoint, greeting: Greeting, deadline: float) -> None:
     steps = _steps(greeting)
-    if not steps:
-        return
     replies = await asyncio.gather(*(link.ask(step, deadline) for step in steps))
     for step, reply in zip(steps, replies, strict=True):
         if is_error(reply) and _matters(step, reply):
@@ -131,12 +135,17 @@ def _steps(greeting: Greeting) -> list[tuple[Arg, ...]]:
         steps.append(("SELECT", str(greeting.db)))
     if greeting.client_name:
         steps.append(("CLIENT", "SETNAME", greeting.client_name))
+    # A stopped server still accepts; a loading one still takes AUTH. Only an answer counts.
+    steps.append(("PING",))
     return steps
 
 
 def _matters(step: tuple[Arg, ...], reply: object) -> bool:
-    """A name for CLIENT LIST is a courtesy: a user without that right goes without."""
-    return step[0] != "CLIENT" or code_of(reply) not in {"NOPERM", "ERR"}
+    """A name for CLIENT LIST is a courtesy, and that PING is forbidden is an answer too."""
+    code = code_of(reply)
+    return not (code == "NOPERM" and step[0] == "PING") and not (
+        code in {"NOPERM", "ERR"} and step[0] == "CLIENT"
+    )
 
 
 def _explain(
@@ -157,3 +166,14 @@ def _explain(
     if step[0] == "SELECT" and code == "ERR":
         return ConfigError(f"Redis at {endpoint} has no database {greeting.db}: {reply}")
     return refusal_of(reply)
+
+
+def _keep_alive(transport: asyncio.Transport) -> None:
+    """Let the kernel find a dead peer of an idle connection within half a minute."""
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

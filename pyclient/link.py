@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,11 +106,14 @@ class Link(asyncio.Protocol):
             raise self._error(unknown=False)
         packed = _pack(args)
         future: asyncio.Future[Any] = self._loop.create_future()
+        if self._pending or self._transport is None:
+            if not self._out:
+                self._loop.call_soon(self._flush)
+            self._out.append(packed)
+            self._out_bytes += len(packed)
+        else:  # an idle link need not wait for the end of the turn
+            self._transport.write(packed)
         self._pending.append((future, deadline))
-        if not self._out:
-            self._loop.call_soon(self._flush)
-        self._out.append(packed)
-        self._out_bytes += len(packed)
         self.sent += 1
         if deadline < self._due:
             self._arm(deadline)
@@ -141,7 +143,6 @@ class Link(asyncio.Protocol):
         # A cast: uvloop's transports don't inherit from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._limits.bytes)
-        _keep_alive(self._transport)
 
     def data_received(self, data: bytes) -> None:
         pending = self._pending
@@ -242,21 +243,19 @@ class Link(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._due = deadline
-        self._timer = self._loop.call_at(deadline, self._on_timer, False)
+        self._timer = self._loop.call_at(deadline, self._first_look)
 
-    def _on_timer(self, second_look: bool) -> None:
+    def _first_look(self) -> None:
+        """This process may have been stopped or busy: read first what already came."""
+        self._timer = self._loop.call_later(_SECOND_LOOK_S, self._second_look)
+
+    def _second_look(self) -> None:
         self._timer, self._due = None, _NEVER
         earliest = min((deadline for _, deadline in self._pending), default=_NEVER)
-        if earliest > self._loop.time() + 0.001:
-            if earliest != _NEVER:
-                self._arm(earliest)
-        elif second_look:
+        if earliest <= self._loop.time():
             self.abort("Redis did not answer in time", code="TIMEOUT")
-        else:
-            # This process may have been stopped or busy: read first what already came.
-            self._due = earliest
-            again = self._loop.time() + _SECOND_LOOK_S
-            self._timer = self._loop.call_at(again, self._on_timer, True)
+        elif earliest != _NEVER:
+            self._arm(earliest)
 
     def _end_if_idle(self) -> None:
         if not self._pending and self._end is None:
@@ -288,14 +287,3 @@ class Link(asyncio.Protocol):
         reason, code = self._end
         hint = " (the call may have run)" if unknown else ""
         return Unavailable(reason + hint, code=code, unknown=unknown)
-
-
-def _keep_alive(transport: asyncio.Transport) -> None:
-    """Let the kernel find a dead peer of an idle connection within half a minute."""
-    sock = transport.get_extra_info("socket")
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -1,33 +1,28 @@
-"""Which server holds the data: one fixed server, or the primary that Sentinels name.
+"""Which server holds the data. A topology knows *places* and opens links to them.
 
-A topology knows *places* and opens links to them. `cluster.py` has the third kind.
+Here: one fixed server, and an embedded one. `sentinel.py` and `cluster.py` have the others.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from .address import Address, Endpoint
 from .dial import Greeting, dial
-from .errors import ConfigError, PeakError, Unavailable
+from .embedded import EmbeddedServer, shared
 from .link import Limits, Link
-from .replies import error_of, is_error, text_of
-from .wire import Backoff
-
-log = logging.getLogger("pyclient.connection")
-
-_ASK_S = 1.0
-_WATCHED = ("+switch-master", "+promoted-slave")
 
 
 class Topology(Protocol):
     """What `Connection` asks of a topology."""
 
+    sole: Endpoint | None
+    """The place of every key, where there is one place only: saves hashing the key."""
+
     def place(self, key: bytes) -> Endpoint:
-        """Where the key lives, as far as known; a name of the place, not always an address."""
+        """Where the key lives, as far as known: a name of the place, not always an address."""
 
     async def open(self, place: Endpoint) -> Link:
         """A link to the place. Raises PeakError."""
@@ -38,170 +33,76 @@ class Topology(Protocol):
     def moved(self, slot: int, endpoint: Endpoint) -> bool:
         """Learn from MOVED; False where this kind of topology can't follow."""
 
-    async def start(self, on_switch: Callable[[str], None]) -> None:
+    def start(self, on_switch: Callable[[str], None]) -> None:
         """Begin to watch; `on_switch` is called when another server has taken over."""
 
     async def aclose(self) -> None:
         """End what `start` began."""
 
 
-class Fixed:
+class Sole:
+    """What topologies of one place have in common."""
+
+    def __init__(self, place: Endpoint) -> None:
+        self.sole: Endpoint | None = place
+        self._place = place
+
+    def place(self, key: bytes) -> Endpoint:
+        return self._place
+
+    async def lost(self, place: Endpoint) -> None:
+        return
+
+    def moved(self, slot: int, endpoint: Endpoint) -> bool:
+        return False
+
+    def start(self, on_switch: Callable[[str], None]) -> None:
+        return
+
+    async def aclose(self) -> None:
+        return
+
+
+class Fixed(Sole):
     """One server, whatever happens."""
 
     def __init__(self, address: Address, limits: Limits) -> None:
-        self._endpoint = address.endpoints[0]
+        super().__init__(address.endpoints[0])
         self._greeting = Greeting.of(address)
         self._limits = limits
-
-    def place(self, key: bytes) -> Endpoint:
-        return self._endpoint
 
     async def open(self, place: Endpoint) -> Link:
         return await dial(place, self._greeting, limits=self._limits)
 
-    async def lost(self, place: Endpoint) -> None:
-        return
 
-    def moved(self, slot: int, endpoint: Endpoint) -> bool:
-        return False
+class Embedded(Sole):
+    """A server of our own, started when first needed.
 
-    async def start(self, on_switch: Callable[[str], None]) -> None:
-        return
-
-    async def aclose(self) -> None:
-        return
-
-
-class Sentinels:
-    """The primary of a service, as its Sentinels name it.
-
-    A deposed primary goes on taking writes for about ten seconds, all of them lost. So one
-    task a Sentinel listens for the switch, and the Sentinel that spoke first is asked first.
+    A private one ends with `aclose`; one on a directory is for other processes too and stays
+    until this process ends. Whoever ended it, the next link starts it again.
     """
 
-    def __init__(self, address: Address, limits: Limits) -> None:
-        self._service = address.service
-        self._sentinels = list(address.endpoints)
-        self._greeting = Greeting.of(address)
-        self._sentinel_greeting = Greeting.of_sentinel(address)
+    def __init__(self, address: Address, limits: Limits, parse: Callable[[str], Address]) -> None:
+        super().__init__(Endpoint(f"embedded://{address.directory}", 0))
+        self._address = address
         self._limits = limits
-        self._tasks: list[asyncio.Task[None]] = []
-        self._on_switch: Callable[[str], None] | None = None
-        self._primary: Endpoint | None = None
-
-    def place(self, key: bytes) -> Endpoint:
-        return Endpoint(self._service, 0)
+        self._parse = parse
+        self._server: EmbeddedServer | None = None
+        self._starting = asyncio.Lock()
 
     async def open(self, place: Endpoint) -> Link:
-        endpoint = await self._locate()
-        link = await dial(endpoint, self._greeting, limits=self._limits)
-        try:
-            await _want_primary(link, endpoint)
-        except BaseException:
-            link.abort("not the primary")
-            raise
-        self._primary = endpoint
-        return link
-
-    async def lost(self, place: Endpoint) -> None:
-        return
-
-    def moved(self, slot: int, endpoint: Endpoint) -> bool:
-        return False
-
-    async def start(self, on_switch: Callable[[str], None]) -> None:
-        self._on_switch = on_switch
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._watch(one)) for one in self._sentinels]
+        async with self._starting:
+            if self._server is None or not await asyncio.to_thread(self._server.running):
+                self._server = await asyncio.to_thread(self._start)
+        address = self._parse(self._server.url)
+        greeting = Greeting.of(address, client_name=self._address.client_name)
+        return await dial(address.endpoints[0], greeting, limits=self._limits)
 
     async def aclose(self) -> None:
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        server, self._server = self._server, None
+        if server is not None and not self._address.directory:
+            await asyncio.to_thread(server.stop)
 
-    async def _locate(self) -> Endpoint:
-        """Ask the Sentinels in turn; the one that answered is asked first next time."""
-        found: list[str] = []
-        for sentinel in list(self._sentinels):
-            try:
-                endpoint = await self._ask(sentinel)
-            except PeakError as error:
-                found.append(f"{sentinel}: {error}")
-                continue
-            self._prefer(sentinel)
-            return endpoint
-        raise Unavailable(
-            f"no Sentinel names a primary of {self._service!r} ({'; '.join(found)})",
-            code="SENTINEL",
-        )
-
-    async def _ask(self, sentinel: Endpoint) -> Endpoint:
-        async with asyncio.timeout(_ASK_S) as limit:
-            link = await dial(sentinel, self._sentinel_greeting)
-            try:
-                reply = await self._master(link, limit.when() or 0.0)
-            finally:
-                link.abort("asked and answered")
-        return reply
-
-    async def _master(self, link: Link, deadline: float) -> Endpoint:
-        name = self._service
-        reply = await link.ask(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name), deadline)
-        if is_error(reply):
-            raise error_of(reply)
-        if not reply:
-            raise Unavailable(f"knows no service {name!r}", code="SENTINEL")
-        return Endpoint(text_of(reply[0]), int(reply[1]))
-
-    def _prefer(self, sentinel: Endpoint) -> None:
-        self._sentinels.remove(sentinel)
-        self._sentinels.insert(0, sentinel)
-
-    async def _watch(self, sentinel: Endpoint) -> None:
-        """Listen to one Sentinel for ever; a hint only, each call is checked anyway."""
-        backoff = Backoff()
-        while True:
-            try:
-                await self._listen(sentinel, backoff)
-            except PeakError as error:
-                log.debug("Sentinel %s: %s", sentinel, error)
-            await backoff.sleep()
-
-    async def _listen(self, sentinel: Endpoint, backoff: Backoff) -> None:
-        def heard(message: list[Any]) -> None:
-            text = text_of(message[-1])
-            if message[0] == b"message" and self._service in text.split():
-                self._switched(sentinel, f"Sentinel says {text_of(message[1])} {text}")
-
-        loop = asyncio.get_running_loop()
-        link = await dial(sentinel, self._sentinel_greeting, on_push=heard)
-        try:
-            # Asked first: what was switched before the subscription would never be heard.
-            primary = await self._master(link, loop.time() + _ASK_S)
-            for channel in _WATCHED:
-                await link.ask(("SUBSCRIBE", channel), loop.time() + _ASK_S)
-            backoff.reset()
-            if self._primary not in (None, primary):
-                self._switched(sentinel, f"Sentinel names {primary}")
-            await link.wait_gone()
-        finally:
-            link.abort("no longer listening")
-
-    def _switched(self, sentinel: Endpoint, reason: str) -> None:
-        self._prefer(sentinel)
-        log.warning("another primary of %s: %s", self._service, reason)
-        if self._on_switch is not None:
-            self._on_switch(reason)
-
-
-async def _want_primary(link: Link, endpoint: Endpoint) -> None:
-    reply = await link.ask(("ROLE",), asyncio.get_running_loop().time() + _ASK_S)
-    if is_error(reply):
-        error = error_of(reply)
-        raise error if isinstance(error, Unavailable) else ConfigError(str(error))
-    if reply[0] != b"master":
-        raise Unavailable(
-            f"{endpoint} is a {text_of(reply[0])}, the Sentinels have not settled yet",
-            code="READONLY",
-        )
+    def _start(self) -> EmbeddedServer:
+        directory = self._address.directory
+        return shared(directory) if directory else EmbeddedServer.start()

@@ -43,25 +43,21 @@ class Backoff:
 class Wire:
     """A place and at most one link to it.
 
-    `open_link` makes a link or raises PeakError. `on_open` is told of each new link and whether
-    it is the first.
+    `open_link` makes a link or raises PeakError. `on_open` is told of each new link.
     """
 
     def __init__(
         self,
         open_link: Callable[[], Awaitable[Link]],
         *,
-        on_open: Callable[[bool], None] | None = None,
-        on_end: Callable[[], None] | None = None,
+        on_open: Callable[[], None] | None = None,
     ) -> None:
         self._open_link = open_link
         self._on_open = on_open
-        self._on_end = on_end
         self._backoff = Backoff()
         self._not_before = 0.0
         self._opening: asyncio.Task[Link | PeakError] | None = None
         self._closed = False
-        self._opened = 0
         self.link: Link | None = None
 
     async def get(self, deadline: float) -> Link:
@@ -126,17 +122,14 @@ class Wire:
             return Unavailable("Redis closed the connection right after it was opened")
         link.on_end = self._ended
         self.link = link
-        self._opened += 1
         if self._on_open is not None:
-            self._on_open(self._opened == 1)
+            self._on_open()
         return link
 
     def _ended(self, link: Link) -> None:
         if self.link is link:
             self.link = None
             self._slow_down(link)
-        if self._on_end is not None and not self._closed:
-            self._on_end()
 
     def _slow_down(self, link: Link) -> None:
         now = asyncio.get_running_loop().time()
@@ -155,7 +148,10 @@ def closed() -> Unavailable:
 
 
 def again(error: PeakError) -> PeakError:
-    """A fresh copy: one exception raised to many callers would grow their tracebacks."""
+    """A fresh copy: one exception raised to many callers would grow their tracebacks.
+
+    Never `unknown`: what was not answered is the handshake, the call was not sent.
+    """
     if isinstance(error, Unavailable):
-        return Unavailable(str(error), code=error.code, unknown=error.unknown)
+        return Unavailable(str(error), code=error.code)
     return type(error)(str(error))

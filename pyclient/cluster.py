@@ -1,0 +1,138 @@
+"""Redis Cluster: which node holds a slot.
+
+The map is learnt from MOVED, one slot at a time: a queue has one slot, so a client needs few of
+the 16384. Only when a node can't be reached are the others asked for the whole map, because a
+node that died answers no MOVED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import random
+from collections.abc import Callable
+from typing import Any
+
+from .address import Address, Endpoint
+from .dial import Greeting, dial
+from .errors import PeakError, Unavailable
+from .link import Limits, Link
+from .replies import error_of, is_error, text_of
+
+SLOTS = 16384
+_MAP_S = 1.0
+_PAUSE_S = 0.1
+_ASKED = 8
+
+
+def slot_of(key: bytes) -> int:
+    """The slot of a key: CRC16 (XMODEM) of its hash tag, or of all of it without one."""
+    begin = key.find(b"{")
+    if begin >= 0:
+        end = key.find(b"}", begin + 1)
+        if end > begin + 1:
+            key = key[begin + 1 : end]
+    return binascii.crc_hqx(key, 0) % SLOTS
+
+
+def redirect_of(reply: object, asked: Endpoint) -> tuple[int, Endpoint]:
+    """Slot and node of a MOVED or ASK; without a host it is the node that was asked."""
+    _, slot, where = str(reply).split(" ")[:3]
+    host, _, port = where.rpartition(":")
+    return int(slot), Endpoint(host.strip("[]") or asked.host, int(port))
+
+
+class Cluster:
+    """The nodes of a Cluster, as far as they are needed."""
+
+    def __init__(self, address: Address, limits: Limits) -> None:
+        self.sole: Endpoint | None = None
+        self._seeds = address.endpoints
+        self._greeting = Greeting.of(address)
+        self._limits = limits
+        self._slots: dict[int, Endpoint] = {}
+        self._ranges: list[tuple[int, int, Endpoint]] = []
+        self._refresh: asyncio.Task[None] | None = None
+        self._away: set[Endpoint] = set()
+
+    def place(self, key: bytes) -> Endpoint:
+        slot = slot_of(key)
+        known = self._slots.get(slot)
+        if known is None:
+            known = next((e for low, high, e in self._ranges if low <= slot <= high), None)
+            known = known or self._any()
+            self._slots[slot] = known
+        return known
+
+    async def open(self, place: Endpoint) -> Link:
+        link = await dial(place, self._greeting, limits=self._limits)
+        self._away.discard(place)
+        return link
+
+    async def lost(self, place: Endpoint) -> None:
+        """Ask the other nodes for the map; callers that lost a node together ask once."""
+        self._away.add(place)
+        if self._refresh is None:
+            self._refresh = asyncio.get_running_loop().create_task(self._learn())
+        await asyncio.shield(self._refresh)
+
+    def moved(self, slot: int, endpoint: Endpoint) -> bool:
+        self._slots[slot] = endpoint
+        return True
+
+    def start(self, on_switch: Callable[[str], None]) -> None:
+        return
+
+    async def aclose(self) -> None:
+        if self._refresh is not None:
+            self._refresh.cancel()
+            await asyncio.wait([self._refresh])
+
+    def _any(self) -> Endpoint:
+        """A node to start from: its MOVED tells the right one."""
+        nodes = self._nodes()
+        return next((node for node in nodes if node not in self._away), nodes[0])
+
+    def _nodes(self) -> list[Endpoint]:
+        return list(dict.fromkeys([*self._seeds, *(e for _, _, e in self._ranges)]))
+
+    async def _learn(self) -> None:
+        try:
+            nodes = self._nodes()
+            random.shuffle(nodes)
+            nodes.sort(key=self._away.__contains__)
+            for node in nodes[:_ASKED]:
+                try:
+                    self._ranges = await self._map_of(node)
+                except (PeakError, TimeoutError):
+                    self._away.add(node)
+                    continue
+                self._away.discard(node)
+                self._slots.clear()
+                return
+        finally:
+            # The pause is part of the task: nobody asks again before it is over.
+            await asyncio.sleep(random.uniform(0.0, _PAUSE_S))
+            self._refresh = None
+
+    async def _map_of(self, node: Endpoint) -> list[tuple[int, int, Endpoint]]:
+        async with asyncio.timeout(_MAP_S):
+            link = await dial(node, self._greeting)
+            try:
+                deadline = asyncio.get_running_loop().time() + 2 * _MAP_S
+                reply = await link.ask(("CLUSTER", "SLOTS"), deadline)
+            finally:
+                link.abort("asked and answered")
+        if is_error(reply):
+            raise error_of(reply)
+        ranges = [_range_of(row, node) for row in reply]
+        if not ranges:
+            raise Unavailable(f"{node} knows no slots", code="CLUSTERDOWN")
+        return ranges
+
+
+def _range_of(row: list[Any], asked: Endpoint) -> tuple[int, int, Endpoint]:
+    host = text_of(row[2][0] or b"")
+    if host == "?":
+        host = ""
+    return int(row[0]), int(row[1]), Endpoint(host or asked.host, int(row[2][1]))

@@ -1,0 +1,150 @@
+"""The primary of a service, as its Sentinels name it now."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from .address import Address, Endpoint
+from .dial import Greeting, dial
+from .errors import ConfigError, PeakError, Unavailable
+from .link import Limits, Link
+from .replies import error_of, is_error, text_of
+from .topology import Sole
+from .wire import Backoff
+
+log = logging.getLogger("pyclient.connection")
+
+_ASK_S = 1.0
+_WATCHED = ("+switch-master", "+promoted-slave")
+
+
+class Sentinels(Sole):
+    """The primary of a service, as its Sentinels name it.
+
+    A deposed primary goes on taking writes for about ten seconds, all of them lost. So one
+    task a Sentinel listens for the switch, and the Sentinel that spoke first is asked first.
+    """
+
+    def __init__(self, address: Address, limits: Limits) -> None:
+        super().__init__(Endpoint(f"service {address.service}", 0))
+        self._service = address.service
+        self._sentinels = list(address.endpoints)
+        self._greeting = Greeting.of(address)
+        self._sentinel_greeting = Greeting.of_sentinel(address)
+        self._limits = limits
+        self._tasks: list[asyncio.Task[None]] = []
+        self._on_switch: Callable[[str], None] | None = None
+        self._primary: Endpoint | None = None
+
+    async def open(self, place: Endpoint) -> Link:
+        endpoint = await self._locate()
+        link = await dial(endpoint, self._greeting, limits=self._limits)
+        try:
+            await _want_primary(link, endpoint)
+        except BaseException:
+            link.abort("not the primary")
+            raise
+        self._primary = endpoint
+        return link
+
+    def start(self, on_switch: Callable[[str], None]) -> None:
+        self._on_switch = on_switch
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._watch(one)) for one in self._sentinels]
+
+    async def aclose(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _locate(self) -> Endpoint:
+        """Ask the Sentinels in turn; the one that answered is asked first next time."""
+        found: list[str] = []
+        for sentinel in list(self._sentinels):
+            try:
+                endpoint = await self._ask(sentinel)
+            except PeakError as error:
+                found.append(f"{sentinel}: {error}")
+                continue
+            self._prefer(sentinel)
+            return endpoint
+        raise Unavailable(
+            f"no Sentinel names a primary of {self._service!r} ({'; '.join(found)})",
+            code="SENTINEL",
+        )
+
+    async def _ask(self, sentinel: Endpoint) -> Endpoint:
+        try:
+            async with asyncio.timeout(_ASK_S):
+                link = await dial(sentinel, self._sentinel_greeting)
+                try:
+                    return await self._master(link)
+                finally:
+                    link.abort("asked and answered")
+        except TimeoutError:
+            raise Unavailable(f"no answer within {_ASK_S:g} s", code="TIMEOUT") from None
+
+    async def _master(self, link: Link) -> Endpoint:
+        name, deadline = self._service, asyncio.get_running_loop().time() + 2 * _ASK_S
+        reply = await link.ask(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name), deadline)
+        if is_error(reply):
+            raise error_of(reply)
+        if not reply:
+            raise Unavailable(f"knows no service {name!r}", code="SENTINEL")
+        return Endpoint(text_of(reply[0]), int(reply[1]))
+
+    def _prefer(self, sentinel: Endpoint) -> None:
+        self._sentinels.remove(sentinel)
+        self._sentinels.insert(0, sentinel)
+
+    async def _watch(self, sentinel: Endpoint) -> None:
+        """Listen to one Sentinel for ever; a hint only, each call is checked anyway."""
+        backoff = Backoff()
+        while True:
+            try:
+                await self._listen(sentinel, backoff)
+            except PeakError as error:
+                log.debug("Sentinel %s: %s", sentinel, error)
+            await backoff.sleep()
+
+    async def _listen(self, sentinel: Endpoint, backoff: Backoff) -> None:
+        def heard(message: list[Any]) -> None:
+            text = text_of(message[-1])
+            if message[0] == b"message" and self._service in text.split():
+                self._switched(sentinel, f"Sentinel says {text_of(message[1])} {text}")
+
+        loop = asyncio.get_running_loop()
+        link = await dial(sentinel, self._sentinel_greeting, on_push=heard)
+        try:
+            # Asked first: what was switched before the subscription would never be heard.
+            primary = await self._master(link)
+            for channel in _WATCHED:
+                await link.ask(("SUBSCRIBE", channel), loop.time() + 2 * _ASK_S)
+            backoff.reset()
+            if self._primary not in (None, primary):
+                self._switched(sentinel, f"Sentinel names {primary}")
+            await link.wait_gone()
+        finally:
+            link.abort("no longer listening")
+
+    def _switched(self, sentinel: Endpoint, reason: str) -> None:
+        self._prefer(sentinel)
+        log.warning("another primary of %s: %s", self._service, reason)
+        if self._on_switch is not None:
+            self._on_switch(reason)
+
+
+async def _want_primary(link: Link, endpoint: Endpoint) -> None:
+    reply = await link.ask(("ROLE",), asyncio.get_running_loop().time() + 2 * _ASK_S)
+    if is_error(reply):
+        error = error_of(reply)
+        raise error if isinstance(error, Unavailable) else ConfigError(str(error))
+    if reply[0] != b"master":
+        raise Unavailable(
+            f"{endpoint} is a {text_of(reply[0])}, the Sentinels have not settled yet",
+            code="READONLY",
+        )

@@ -1,0 +1,104 @@
+"""The sockets of a connection: one for calls and one for large bodies to each place in use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from .address import Endpoint
+from .errors import PeakError, Unavailable
+from .link import Arg, Link
+from .sentinel import Sentinels
+from .server_check import check_server
+from .topology import Topology
+from .wire import Wire, closed
+
+Role: TypeAlias = Literal["call", "bulk"]
+"""Which of the two sockets to a server: small and hot, or for large bodies."""
+
+
+class Wires:
+    """All wires of one connection, while it is open.
+
+    `patience` is how long `link` goes on trying to reach a server that is away. `on_open` is
+    told of each new link for calls.
+    """
+
+    def __init__(self, topology: Topology, *, patience: float, on_open: Callable[[], None]) -> None:
+        self.topology = topology
+        self._patience = patience
+        self._on_open = on_open
+        self._places: dict[Role, dict[Endpoint, Wire]] = {"call": {}, "bulk": {}}
+        self._checked: set[Endpoint] = set()
+        self._closed = False
+
+    def wire(self, key: Arg, role: Role) -> Wire:
+        """The wire to where the key lives."""
+        place = self.topology.sole or self.topology.place(as_bytes(key))
+        return self._places[role].get(place) or self.wire_to(place, role)
+
+    def wire_to(self, place: Endpoint, role: Role) -> Wire:
+        """The wire to a place."""
+        if self._closed:
+            raise closed()
+        wire = self._places[role].get(place)
+        if wire is None:
+            on_open = self._on_open if role == "call" else None
+            wire = Wire(lambda: self._open(place), on_open=on_open)
+            self._places[role][place] = wire
+        return wire
+
+    async def link(self, key: Arg, role: Role, deadline: float) -> Link:
+        """The link for a key, opened if need be. Raises Unavailable or ConfigError."""
+        loop = asyncio.get_running_loop()
+        give_up = min(loop.time() + self._patience, deadline)
+        while True:
+            wire = self.wire(key, role)
+            try:
+                return await wire.get(deadline)
+            except Unavailable:
+                if self._closed or loop.time() >= give_up:
+                    raise
+            await self.topology.lost(self.topology.place(as_bytes(key)))
+
+    async def open_for_reading(self, key: bytes) -> Link:
+        """A link of the caller's own to where the key lives: one attempt."""
+        if self._closed:
+            raise closed()
+        place = self.topology.place(key)
+        try:
+            return await self.topology.open(place)
+        except PeakError:
+            await self.topology.lost(place)
+            raise
+
+    def drop_all(self, reason: str) -> None:
+        """End all links at once: another server has taken over."""
+        for places in self._places.values():
+            for wire in places.values():
+                wire.drop(wire.link, reason, at_once=True)
+
+    async def aclose(self) -> None:
+        """End all links and what the topology began."""
+        self._closed = True
+        for places in self._places.values():
+            for wire in places.values():
+                await wire.aclose()
+        await self.topology.aclose()
+
+    async def _open(self, place: Endpoint) -> Link:
+        link = await self.topology.open(place)
+        if place not in self._checked:
+            try:
+                await check_server(link, replicated=isinstance(self.topology, Sentinels))
+            except BaseException:
+                link.abort("the server was not accepted")
+                raise
+            self._checked.add(place)
+        return link
+
+
+def as_bytes(key: Arg) -> bytes:
+    """A key as it goes over the wire."""
+    return key if isinstance(key, bytes) else str(key).encode()

@@ -1,22 +1,22 @@
 """The errors that callers meet.
 
-    PeakError
-     ├─ Refused                    not admitted; nothing was stored; `retry_after` seconds
-     │   ├─ QueueFull              no room in the queue or for the route
-     │   ├─ RateLimited            a token bucket is empty
-     │   ├─ TooLate                can't end before its deadline at the measured pace
-     │   └─ QueueClosed            an operator closed the queue
-     ├─ TaskError                  admitted, and ended without a result; `task_id`
-     │   ├─ TaskFailed             the handler raised, or its result can't be carried
-     │   ├─ TaskExpired            not served before its deadline
-     │   ├─ TaskCancelled          cancelled by someone
-     │   ├─ TaskLost               its worker or holder vanished, attempts used up
-     │   └─ TaskDead               gave up after retries; kept as a dead letter
-     ├─ Unavailable                Redis can't be reached, or can't serve now
-     ├─ StateLost                  Redis came back without what it had acknowledged
-     ├─ BadPayload                 a payload or result that can't be carried
-     ├─ ScriptError                a script refused its arguments: a bug of the caller
-     └─ ConfigError                a setting, address or server that can't work
+PeakError
+ ├─ Refused                    not admitted; nothing was stored; `retry_after` seconds
+ │   ├─ QueueFull              no room in the queue or for the route
+ │   ├─ RateLimited            a token bucket is empty
+ │   ├─ TooLate                can't end before its deadline at the measured pace
+ │   └─ QueueClosed            an operator closed the queue
+ ├─ TaskError                  admitted, and ended without a result; `task_id`
+ │   ├─ TaskFailed             the handler raised, or its result can't be carried
+ │   ├─ TaskExpired            not served before its deadline
+ │   ├─ TaskCancelled          cancelled by someone
+ │   ├─ TaskLost               its worker or holder vanished, attempts used up
+ │   └─ TaskDead               gave up after retries; kept as a dead letter
+ ├─ Unavailable                Redis can't be reached, or can't serve now
+ ├─ StateLost                  Redis came back without what it had acknowledged
+ ├─ BadPayload                 a payload or result that can't be carried
+ ├─ ScriptError                a script refused its arguments: a bug of the caller
+ └─ ConfigError                a setting, address or server that can't work
 """
 
 from __future__ import annotations

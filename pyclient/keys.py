@@ -1,0 +1,90 @@
+"""The one place that spells a key.
+
+Every key of a queue begins with `<prefix>:{<queue>}:`, so that a queue lives in one Cluster slot
+and under one ACL pattern.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from .errors import ConfigError
+
+_NAME = re.compile(r"[A-Za-z0-9_.~/-]{1,64}\Z")
+_ROUTE = re.compile(r"[A-Za-z0-9_.~/%@+-]{1,64}\Z")
+
+
+class Keys:
+    """The keys of one queue."""
+
+    __slots__ = ("base", "name", "prefix")
+
+    def __init__(self, prefix: str, name: str) -> None:
+        self.prefix = check_name("prefix", prefix)
+        self.name = check_name("queue name", name)
+        self.base = f"{prefix}:{{{name}}}:".encode()
+
+    def inbox(self, caller: str) -> bytes:
+        """The caller's stream of answers."""
+        return self.base + b"inbox:" + caller.encode()
+
+    def told(self, caller: str) -> bytes:
+        """Cancels for one worker."""
+        return self.base + b"told:" + caller.encode()
+
+    def wake(self, max_level: int) -> bytes:
+        """Hints for idle workers that serve levels up to `max_level`."""
+        return self.base + b"wake:%d" % max_level
+
+    def request_body(self, task_id: str) -> bytes:
+        """A request body that is too large to travel through the scripts."""
+        return self.base + b"body:" + task_id.encode()
+
+    def answer_body(self, task_id: str) -> bytes:
+        """An answer that is too large to travel through the scripts."""
+        return self.base + b"body:" + task_id.encode() + b".out"
+
+
+def check_name(what: str, value: str) -> str:
+    """A queue name or prefix as given, or ConfigError."""
+    if not isinstance(value, str) or not _NAME.match(value):
+        raise ConfigError(
+            f"{what} {shorten(value)}: expected 1..64 characters of A-Z a-z 0-9 _ . ~ / -"
+        )
+    return value
+
+
+def check_route(value: str) -> str:
+    """A route name as given, or ConfigError."""
+    if not isinstance(value, str) or not _ROUTE.match(value):
+        raise ConfigError(
+            f"route {shorten(value)}: expected 1..64 characters of A-Z a-z 0-9 _ . ~ / % @ + -"
+        )
+    return value
+
+
+def check_tenant(value: str) -> str:
+    """A tenant as given (may be empty), or ConfigError."""
+    if value != "" and (not isinstance(value, str) or not _ROUTE.match(value)):
+        raise ConfigError(
+            f"tenant {shorten(value)}: expected 0..64 characters of A-Z a-z 0-9 _ . ~ / % @ + -; "
+            "hash what may hold others"
+        )
+    return value
+
+
+def shorten(value: object) -> str:
+    """A value for an error message: never longer than a line."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:50]}… ({len(text)} characters)"
+
+
+def new_task_id() -> str:
+    """128 random bits as 22 base64url characters."""
+    return secrets.token_urlsafe(16)
+
+
+def new_caller_id() -> str:
+    """48 random bits as 8 base64url characters: short, since every task header carries it."""
+    return secrets.token_urlsafe(6)

@@ -30,14 +30,15 @@ _INT = "an integer outside -2^63 .. 2^64-1"
 def encode(value: object, *, what: str = "payload") -> bytes:
     """`m` and the msgpack of `value`. Raises BadPayload with the reason."""
     try:
-        return b"m" + msgpack.packb(value, use_bin_type=True, datetime=False)
+        packed: bytes = msgpack.packb(value, use_bin_type=True, datetime=True)
     except OverflowError:
         raise BadPayload(f"{what} {shorten(value)} can't be carried: it holds {_INT}") from None
     except (TypeError, ValueError, RecursionError, UnicodeEncodeError) as error:
         raise BadPayload(
             f"{what} {shorten(value)} can't be carried: {error}; "
-            "expected None, bool, int, float, str, bytes, list, tuple or dict of these"
+            "expected None, bool, int, float, str, bytes, list, tuple, dict or aware datetime"
         ) from None
+    return b"m" + packed
 
 
 def decode(body: bytes, *, what: str = "payload") -> Any:
@@ -50,7 +51,7 @@ def decode(body: bytes, *, what: str = "payload") -> Any:
     if sum(data.count(byte) for byte in _LONG) > _FEW:
         _walk(data, what)
     try:
-        return msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=True)
+        return msgpack.unpackb(data, raw=False, strict_map_key=False, timestamp=3)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
         raise BadPayload(f"{what} can't be decoded: {type(error).__name__} {error}") from None
 

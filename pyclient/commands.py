@@ -1,7 +1,7 @@
 """One method per script: arguments in the order of its header, the reply as a small tuple.
 
 Raises Unavailable (with `unknown` where it may have run), ScriptError for arguments that the
-script refuses, and OldCall where a numbered call came after a later one.
+script refuses, and OldCallError where a numbered call came after a later one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Caller(Protocol):
     ) -> Any: ...
 
 
-class OldCall(PeakError):
+class OldCallError(PeakError):
     """The call's number was used before: nothing was done."""
 
 
@@ -52,7 +52,7 @@ class Commands:
     async def _call(self, name: str, args: Sequence[Arg]) -> list[Any]:
         reply: list[Any] = await self._conn.call(self._scripts[name], self._keys, args)
         if reply[0] != b"OK":
-            raise OldCall(f"{name}: the caller has gone on to a later call; nothing was done")
+            raise OldCallError(f"{name}: the caller has gone on to a later call; nothing was done")
         return reply
 
     async def admit(

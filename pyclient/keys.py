@@ -48,7 +48,7 @@ class Keys:
 
 def check_name(what: str, value: str) -> str:
     """A queue name or prefix as given, or ConfigError."""
-    if not isinstance(value, str) or not _NAME.match(value):
+    if not _matches(_NAME, value):
         raise ConfigError(
             f"{what} {shorten(value)}: expected 1..64 characters of A-Z a-z 0-9 _ . ~ / -"
         )
@@ -57,7 +57,7 @@ def check_name(what: str, value: str) -> str:
 
 def check_route(value: str) -> str:
     """A route name as given, or ConfigError."""
-    if not isinstance(value, str) or not _ROUTE.match(value):
+    if not _matches(_ROUTE, value):
         raise ConfigError(
             f"route {shorten(value)}: expected 1..64 characters of A-Z a-z 0-9 _ . ~ / % @ + -"
         )
@@ -66,12 +66,16 @@ def check_route(value: str) -> str:
 
 def check_tenant(value: str) -> str:
     """A tenant as given (may be empty), or ConfigError."""
-    if value != "" and (not isinstance(value, str) or not _ROUTE.match(value)):
+    if value != "" and not _matches(_ROUTE, value):
         raise ConfigError(
             f"tenant {shorten(value)}: expected 0..64 characters of A-Z a-z 0-9 _ . ~ / % @ + -; "
             "hash what may hold others"
         )
     return value
+
+
+def _matches(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.match(value) is not None
 
 
 def shorten(value: object) -> str:

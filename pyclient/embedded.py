@@ -19,6 +19,7 @@ import atexit
 import hashlib
 import os
 import secrets
+import shutil
 import stat
 import tempfile
 import threading
@@ -29,7 +30,7 @@ from types import TracebackType
 from urllib.parse import quote, unquote, urlsplit
 
 from .embedded_process import Guarded, alive, ask, quoted
-from .errors import ConfigError, Unavailable
+from .errors import ConfigError, PeakError, Unavailable
 
 SOCKET_BYTES = 100  # sun_path holds 104 on macOS, 108 on Linux
 START_S = 10.0
@@ -86,10 +87,12 @@ class EmbeddedServer:
             url, address = _tcp_address() if tcp else _unix_address(home, private=kept is None)
             keep = "no" if kept is None else "yes"
             config = [*_DEFAULTS, f"dir {quoted(str(home))}", f"appendonly {keep}", *address]
-            guarded = Guarded([*config, *extra], home, remove=kept is None, pass_fd=lock)
             try:
+                guarded = Guarded([*config, *extra], home, remove=kept is None, pass_fd=lock)
                 guarded.wait_until_serving(url, timeout=START_S)
-            except Unavailable as error:
+            except PeakError as error:
+                if kept is None:  # nothing may have come so far as to remove it
+                    shutil.rmtree(home, ignore_errors=True)
                 if not left or "in use" not in str(error):
                     raise
                 continue

@@ -22,18 +22,23 @@ GRACE_S = 3.0
 PR_SET_PDEATHSIG = 1
 
 
+def read(count: int) -> bytes:
+    """So many bytes of standard input."""
+    data = b""
+    while len(data) < count:
+        part = os.read(0, count - len(data))
+        if not part:
+            raise SystemExit("the owner was gone before it said what to start")
+        data += part
+    return data
+
+
 def read_config() -> bytes:
     """The configuration; it is in no file, argument or environment variable."""
     head = b""
     while not head.endswith(b"\n"):
-        head += os.read(0, 1) or b"0\n"
-    config = b""
-    while len(config) < int(head):
-        part = os.read(0, int(head) - len(config))
-        if not part:
-            raise SystemExit("the owner is gone before it said what to start")
-        config += part
-    return config
+        head += read(1)
+    return read(int(head))
 
 
 def spawn(binary: str, arguments: list[str], config: bytes) -> int:
@@ -88,8 +93,8 @@ def remove(directory: str) -> None:
     os.rmdir(directory)
 
 
-def main(directory: str, binary: str, arguments: list[str]) -> None:
-    """Start, watch both sides, clean up."""
+def watch(binary: str, arguments: list[str]) -> None:
+    """Run the server until it is to end, or until its owner is gone."""
     stopping: list[int] = []
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
@@ -97,8 +102,7 @@ def main(directory: str, binary: str, arguments: list[str]) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, _: stopping.append(number))
-    pid = spawn(binary, arguments, read_config())
-    alive = True
+    pid, alive = spawn(binary, arguments, read_config()), True
     os.write(1, f"{pid}\n".encode())
     while not stopping:
         ready = select.select([0, wake], [], [])[0]
@@ -108,11 +112,18 @@ def main(directory: str, binary: str, arguments: list[str]) -> None:
             os.read(wake, 512)
             if alive and gone(pid):
                 alive = False
-                os.close(1)
+                os.close(1)  # tells the owner
     if alive:
         end(pid, wake)
-    if directory:
-        remove(directory)
+
+
+def main(directory: str, binary: str, arguments: list[str]) -> None:
+    """Watch, then clean up."""
+    try:
+        watch(binary, arguments)
+    finally:
+        if directory:
+            remove(directory)
 
 
 if __name__ == "__main__":

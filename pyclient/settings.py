@@ -201,3 +201,15 @@ def _doc_row(setting: Setting) -> str:
     default = setting.shown if "`" in setting.shown else f"`{setting.shown}`"
     doc = setting.doc + (" Secret." if setting.secret else "")
     return f"| {names} | {setting.kind} | {default if setting.shown else '–'} | {doc} |"
+
+
+__all__ = [
+    "TABLE",
+    "Setting",
+    "Settings",
+    "load",
+    "redact",
+    "redis_address",
+    "render_docs",
+    "shown",
+]

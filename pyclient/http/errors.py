@@ -26,24 +26,24 @@ class UpstreamConnectError(UpstreamError):
     kind = "connect"
 
 
-class UpstreamTimeout(UpstreamError):  # noqa: N818 - reads as what happened
+class UpstreamTimeout(UpstreamError):
     """The target did not answer in time; whether it acted on the request is unknown."""
 
     kind = "timeout"
     status = 504
 
 
-class UpstreamBroke(UpstreamError):  # noqa: N818
+class UpstreamBroke(UpstreamError):
     """The target closed the connection early, or sent what is not HTTP."""
 
 
-class ResponseTooLarge(UpstreamError):  # noqa: N818
+class ResponseTooLarge(UpstreamError):
     """The body is longer than what may be buffered."""
 
     kind = "large"
 
 
-class BadEnvelope(UpstreamError):  # noqa: N818
+class BadEnvelope(UpstreamError):
     """Bytes from the queue that are no envelope, or would break the framing if sent on."""
 
     kind = "envelope"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import AsyncIterator
 
@@ -17,9 +16,7 @@ from pyclient.http.envelope import Request
 from pyclient.http.errors import (
     ResponseTooLarge,
     UpstreamBroke,
-    UpstreamConnectError,
     UpstreamError,
-    UpstreamTimeout,
 )
 from pyclient.http.sinks import Response
 from pyclient.http.target import Target
@@ -226,152 +223,6 @@ async def test_an_answer_longer_than_the_limit_is_refused_and_dropped() -> None:
                 await ask(http, server, max_body=1000)
     async with serve(says(answer(b"x" * 1000))) as server, client() as http:
         assert len((await ask(http, server, max_body=1000)).body) == 1000
-
-
-async def test_a_target_that_is_not_there_is_an_error_at_once() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        target = Target.parse(f"http://127.0.0.1:{taken.getsockname()[1]}")
-        async with client() as http:
-            began = time.monotonic()
-            with pytest.raises(UpstreamConnectError):
-                await http.request(target, get(), timeout=5, max_body=10)
-            assert time.monotonic() - began < 1
-
-
-async def test_a_name_that_does_not_resolve_is_a_connect_error() -> None:
-    async with client() as http:
-        with pytest.raises(UpstreamConnectError):
-            await http.request(Target.parse("http://a..b"), get(), timeout=5, max_body=10)
-
-
-async def test_a_silent_target_is_a_timeout_and_learns_that_nobody_waits() -> None:
-    gone = asyncio.Event()
-
-    async def script(peer: Peer) -> None:
-        await peer.head()
-        await peer.gone()
-        gone.set()
-
-    async with serve(script) as server, client() as http:
-        began = time.monotonic()
-        with pytest.raises(UpstreamTimeout):
-            await ask(http, server, timeout=0.2)
-        assert 0.15 < time.monotonic() - began < 1
-        await asyncio.wait_for(gone.wait(), 2)
-
-
-async def test_a_target_that_drips_is_a_timeout_too() -> None:
-    async def script(peer: Peer) -> None:
-        await peer.head()
-        await peer.say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        while True:
-            await peer.say(b"x")
-            await asyncio.sleep(0.01)
-
-    async with serve(script) as server, client() as http:
-        with pytest.raises(UpstreamTimeout):
-            await ask(http, server, timeout=0.2)
-
-
-async def test_cancelling_reaches_the_target() -> None:
-    came, gone = asyncio.Event(), asyncio.Event()
-
-    async def script(peer: Peer) -> None:
-        await peer.head()
-        came.set()
-        await peer.gone()
-        gone.set()
-
-    async with serve(script) as server, client() as http:
-        task = asyncio.create_task(ask(http, server))
-        await asyncio.wait_for(came.wait(), 2)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await asyncio.wait_for(gone.wait(), 2)
-
-
-async def test_closing_the_client_ends_what_waits() -> None:
-    came = asyncio.Event()
-
-    async def script(peer: Peer) -> None:
-        await peer.head()
-        came.set()
-        await peer.gone()
-
-    async with serve(script) as server:
-        http = HttpClient()
-        task = asyncio.create_task(ask(http, server))
-        await came.wait()
-        await http.aclose()
-        with pytest.raises(UpstreamBroke):
-            await task
-        with pytest.raises(UpstreamConnectError):
-            await ask(http, server)
-
-
-async def closes_when_asked_again(peer: Peer) -> None:
-    """Answers once, then closes as soon as the next request comes: a keep-alive race."""
-    await peer.head()
-    await peer.say(answer(b"%d" % peer.number))
-    if peer.number == 1:
-        await peer.head()
-        peer.reset()
-        return
-    await peer.gone()
-
-
-async def test_a_safe_method_is_sent_again_when_a_kept_connection_was_closed() -> None:
-    async with serve(closes_when_asked_again) as server, client() as http:
-        assert (await ask(http, server)).body == b"1"
-        assert (await ask(http, server)).body == b"2"
-        assert len(server.heads) == 3
-
-
-async def test_any_other_method_is_not_sent_again() -> None:
-    async with serve(closes_when_asked_again) as server, client() as http:
-        assert (await ask(http, server)).body == b"1"
-        with pytest.raises(UpstreamBroke):
-            await ask(http, server, get(method=b"POST", body=b"x"))
-        assert len(server.heads) == 2
-
-
-async def test_a_request_that_fails_on_a_new_connection_is_not_repeated() -> None:
-    async with serve(says(b"", close=True)) as server, client() as http:
-        with pytest.raises(UpstreamBroke):
-            await ask(http, server)
-        assert len(server.heads) == 1
-
-
-async def test_a_post_does_not_go_out_on_a_connection_that_has_ended_meanwhile() -> None:
-    async with serve(says(answer(b"x"), close=True)) as server, client() as http:
-        await ask(http, server)
-        blocked = time.monotonic() + 0.1
-        while time.monotonic() < blocked:
-            pass  # the loop does not see the end of the connection before it is asked to send
-        assert (await ask(http, server, get(method=b"POST", body=b"x"))).status == 200
-        assert server.connections == 2
-
-
-async def test_a_connection_is_not_kept_longer_than_the_target_says() -> None:
-    said = answer(b"x", b"Keep-Alive: timeout=1, max=5")
-    async with serve(says(said)) as server, client() as http:
-        await ask(http, server)
-        await asyncio.sleep(0.05)
-        await ask(http, server)
-        assert server.connections == 2
-
-
-async def test_the_number_of_connections_is_bounded() -> None:
-    async def script(peer: Peer) -> None:
-        await peer.head()
-        await asyncio.sleep(0.3)
-        await peer.say(answer(b"x"))
-
-    async with serve(script) as server, client(max_connections=2) as http:
-        found = await asyncio.gather(*[ask(http, server) for _ in range(5)], return_exceptions=True)
-        assert sum(isinstance(item, UpstreamConnectError) for item in found) == 3
 
 
 async def test_large_bodies_go_both_ways() -> None:

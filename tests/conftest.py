@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Which server and protocol stand behind the fixture `server`."""
     parser.addoption("--server", choices=["valkey", "redis"], default="valkey")
     parser.addoption("--protocol", choices=["2", "3"], default="3")
+    parser.addoption("--served", action="store_true", help="only tests that use that server")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,10 +46,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     missing = servers.why_no_redis()
     if missing and config.getoption("--server") == "redis":
         raise pytest.UsageError(f"--server redis: {missing}")
-    if missing:
-        for item in items:
-            if item.get_closest_marker("needs_redis"):
-                item.add_marker(pytest.mark.skip(reason=missing))
+    for item in items if missing else ():
+        if item.get_closest_marker("needs_redis"):
+            item.add_marker(pytest.mark.skip(reason=missing))
+    if config.getoption("--served"):
+        items[:] = [i for i in items if "server" in getattr(i, "fixturenames", ())]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -57,16 +57,22 @@ async def test_coroutines_run_in_a_loop() -> None:
 
 
 def test_a_marker_of_the_user_is_joined_with_ours() -> None:
-    call, limit_s = run.command(["-m", "faults", "tests/lua"])
+    (call,), limit_s = run.commands(["-m", "faults", "tests/lua"])
     assert "(faults) and not full" in call
     assert limit_s == run.LIMIT_S["first"]
 
 
-def test_the_full_tier_selects_everything() -> None:
-    call, limit_s = run.command(["--full", "-x"])
-    assert "not full" not in call
+def test_the_full_tier_selects_everything_and_runs_on_both_servers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/redis-server")
+    (first, second), limit_s = run.commands(["--full", "-x"])
+    assert "not full" not in [*first, *second]
+    assert "--server" in first
+    assert "--server" not in second
     assert limit_s == run.LIMIT_S["full"]
 
 
 def test_a_debugger_gets_a_single_process() -> None:
-    assert "-n" not in run.command(["--pdb"])[0]
+    (call,), _ = run.commands(["--pdb"])
+    assert "-n" not in call

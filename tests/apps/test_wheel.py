@@ -76,14 +76,14 @@ def test_an_installed_wheel_has_the_same_scripts_and_an_embedded_server(
         "from pyclient.scripts import load_scripts\n"
         "banned = 'fastapi starlette uvicorn aiohttp typer rich jinja2 valkey'.split()\n"
         "with EmbeddedServer.start() as server: up = server.running()\n"
-        "print(json.dumps([pyclient.__file__, up, [m for m in banned if m in sys.modules],\n"
+        "print(json.dumps([pyclient.__path__[0], up, [m for m in banned if m in sys.modules],\n"
         "    {name: one.sha for name, one in load_scripts().items()}]))"
     )
     said = subprocess.run(
         [python, "-I", "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
     )
-    file, up, pulled, shas = json.loads(said.stdout)
-    assert file.startswith(str(venv))
+    place, up, pulled, shas = json.loads(said.stdout)
+    assert place.startswith(str(venv))
     assert up
     assert pulled == []
     assert shas == {name: one.sha for name, one in load_scripts().items()}

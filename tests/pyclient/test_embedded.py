@@ -155,6 +155,35 @@ def test_a_server_that_never_serves_is_given_up(tmp_path: Path) -> None:
     assert not guarded.running()
 
 
+def test_a_guard_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "guard.py"
+    broken.write_text("raise SystemExit('no guard today')")
+    monkeypatch.setattr("pyclient.embedded_process.GUARD", broken)
+    with pytest.raises(Unavailable, match="did not start: no guard today"):
+        Guarded([], tmp_path)
+
+
+def test_an_interpreter_that_does_not_know_itself_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.executable", "")
+    with pytest.raises(ConfigError, match=r"needs sys\.executable"):
+        Guarded([], tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG")
+def test_a_guard_that_hangs_is_killed_and_its_server_goes_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("pyclient.embedded_process.STOP_S", 0.1)
+    server = EmbeddedServer.start(str(tmp_path))
+    assert server.owned
+    assert server._guarded is not None
+    os.kill(server._guarded.session, signal.SIGSTOP)
+    server.stop()
+    until(lambda: not alive(server.url))
+
+
 def test_without_the_wheel_a_server_on_path_is_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -29,8 +29,9 @@ EXPECTED = (
     "redis://host:6379/0, rediss://…, unix:///path/of.sock, redis+sentinel://h1,h2/service, "
     "redis+cluster://h1,h2, embedded:// or embedded://DIR"
 )
+_ENCODE = "a password with / ? # @ : or % in it must be percent-encoded"
 _SCHEME = re.compile(r"^(redis|rediss|unix|rediss?\+(?:sentinel|cluster)|embedded)://")
-_SECRET = re.compile(r"(?<=//)[^/?#]*@|((?:^|(?<=[?&]))\w*password=)[^&]*")
+_SECRET = re.compile(r"(?<=//).*@|((?:^|(?<=[?&]))\w*password=)[^&]*")
 _COMMON = {"db", "protocol", "client_name", "username", "password", "socket_connect_timeout"}
 _TLS = {
     "ssl_cert_reqs",
@@ -97,6 +98,8 @@ def parse(url: str, redis_parse: RedisParse) -> Address:
         raise ConfigError(f"{redact(url)!r} is no address of Redis: expected {EXPECTED}")
     scheme = match.group(1)
     if scheme == "embedded":
+        if "?" in url:
+            raise ConfigError(f"address {redact(url)!r}: embedded:// takes no options")
         return Address(kind="embedded", directory=unquote(url[len("embedded://") :]))
     try:
         return _parse(url, scheme, redis_parse)
@@ -112,7 +115,11 @@ def _parse(url: str, scheme: str, redis_parse: RedisParse) -> Address:
     names = hosts.split(",") if flavour else [hosts]
     tail = f"?{query}" if query else ""
     inner = "" if flavour == "sentinel" else slash + path
-    parsed = [dict(redis_parse(f"{plain}://{who}{at}{name}{inner}{tail}")) for name in names]
+    if flavour and not all(names):
+        raise ValueError("a host is missing: expected host[:port],host[:port]")
+    if plain != "unix" and flavour != "sentinel" and not re.fullmatch(r"/?\d*", slash + path):
+        raise ValueError(f"expected a number as database after the host; {_ENCODE}")
+    parsed = [_plain(f"{plain}://{who}{at}{name}{inner}{tail}", redis_parse) for name in names]
     options = parsed[0]
     _refuse_unknown(options, plain, flavour)
     if flavour == "cluster" and options.get("db", 0):
@@ -134,6 +141,16 @@ def _parse(url: str, scheme: str, redis_parse: RedisParse) -> Address:
         sentinel_password=options.get("sentinel_password", ""),
         tls=_tls(options) if plain == "rediss" else None,
     )
+
+
+def _plain(url: str, redis_parse: RedisParse) -> dict[str, Any]:
+    try:
+        return dict(redis_parse(url))
+    except ValueError as error:
+        if str(error).startswith("Invalid value for"):
+            raise
+        # Its words can quote a piece of a password in which / or : was not encoded.
+        raise ValueError(f"expected {EXPECTED}; {_ENCODE}") from None
 
 
 def _refuse_unknown(options: Mapping[str, Any], plain: str, flavour: str) -> None:

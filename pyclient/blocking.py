@@ -26,8 +26,14 @@ class Reader:
     by the caller. Made by `Connection.reader()`.
     """
 
-    def __init__(self, open_link: Callable[[bytes], Awaitable[Link]]) -> None:
+    def __init__(
+        self,
+        open_link: Callable[[bytes], Awaitable[Link]],
+        *,
+        on_close: Callable[[Reader], None],
+    ) -> None:
         self._open_link = open_link
+        self._on_close = on_close
         self._link: Link | None = None
         self._reading = False
         self._closed = False
@@ -56,6 +62,7 @@ class Reader:
     async def aclose(self) -> None:
         """Close the socket; a read in progress raises Unavailable."""
         self._closed = True
+        self._on_close(self)
         link, self._link = self._link, None
         if link is not None:
             link.abort("the reader was closed", code="CLOSED")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -56,7 +55,7 @@ class Connection:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
         self._wires: Wires | None = None
-        self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
+        self._readers: set[Reader] = set()
         self._callbacks: list[Callable[[], None]] = []
         self.epoch = 0
 
@@ -128,7 +127,7 @@ class Connection:
     def reader(self) -> Reader:
         """A socket of its own for blocking reads; close it, or `aclose` does."""
         self._check_home()
-        reader = Reader(self._open_wires().open_for_reading)
+        reader = Reader(self._open_wires().open_for_reading, on_close=self._readers.discard)
         self._readers.add(reader)
         return reader
 

@@ -71,9 +71,10 @@ class Entry:
         """No value will come."""
         if not self.future.done():
             self.future.set_exception(error)
-        if self.admitted is not None and not self.admitted.done():
-            self.admitted.set_exception(error)
-            self.future.exception()  # told through `admitted`
+        if self.admitted is not None:
+            self.future.exception()  # a ticket may never be asked for its result
+            if not self.admitted.done():
+                self.admitted.set_exception(error)
 
     def acknowledge(self) -> None:
         """It was admitted."""
@@ -302,7 +303,9 @@ class Line:
                 _fail(future, error)
             return
         self._heard(told, grants)
-        for (_, future), word in zip(some, told.words, strict=True):
+        for (task_id, future), word in zip(some, told.words, strict=True):
+            if word == "CANCELLED":  # the script does not post to the one that asked
+                self.inbox.take(task_id, reason.encode() + b"\n")
             _done(future, word)
 
     # -- what replies bring -----------------------------------------------------------------

@@ -1,0 +1,62 @@
+"""The way of a command to Redis: address from the settings, or from its options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from pyclient.commands import Commands
+from pyclient.connection import Connection
+from pyclient.keys import Keys
+from pyclient.scripts import Script, load_scripts
+from pyclient.settings import load, redact, redis_address
+from pyclient.settings_table import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Redis:
+    """An open connection and what belongs to it; `address` may be shown."""
+
+    conn: Connection
+    settings: Settings
+    scripts: dict[str, Script]
+    url: str
+    address: str
+    prefix: str
+
+    def commands(self, queue: str) -> Commands:
+        """The scripts on one queue."""
+        return Commands(self.conn, self.scripts, Keys(self.prefix, queue))
+
+
+def add_redis(parser: argparse.ArgumentParser) -> None:
+    """Options for where Redis is."""
+    parser.add_argument("--url", help="address of Redis (default: from the settings)")
+    parser.add_argument("--prefix", help="first part of every key (default: PEAK_PREFIX)")
+
+
+def add_json(below: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """`--json` behind the last word too, where people put it."""
+    for one in below.choices.values():
+        one.add_argument(
+            "--json",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="one JSON value on stdout",
+        )
+
+
+@asynccontextmanager
+async def opened(args: argparse.Namespace) -> AsyncIterator[Redis]:
+    """Connect and check the server. Raises ConfigError, Unavailable."""
+    settings = load()
+    url = args.url or redis_address(settings)
+    conn = Connection(url, client_name="peakshaver-cli")
+    await conn.open()
+    try:
+        prefix = args.prefix or settings.prefix
+        yield Redis(conn, settings, load_scripts(), url, redact(url), prefix)
+    finally:
+        await conn.aclose()

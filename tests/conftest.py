@@ -136,6 +136,7 @@ def _emptied(request: pytest.FixtureRequest, server: Server) -> Iterator[Server]
     client = server.client()
     before = client.config_get()
     client.flushall()
+    client.script_flush()
     yield server
     marker = request.node.get_closest_marker("leaves_keys")
     failed = request.node.stash.get(_FAILED, False)

@@ -233,7 +233,9 @@ local function accept(t, state)
     state.same[p.same] = t.id .. p.digest
   end
   state.store[#state.store + 1] = t.id
-  state.store[#state.store + 1] = struct.pack('>BBBBBI7', 1, 0, p.level, p.tries, 0, t.tick) .. p.tail .. t.body
+  state.store[#state.store + 1] = struct.pack('>BBBBBI7', 1, 0, p.level, p.tries, 0, t.tick)
+    .. p.tail
+    .. t.body
   state.taken[#state.taken + 1] = t
 end
 
@@ -242,7 +244,12 @@ local function decide(tasks, ids, names)
   load_routes(q, names)
   count_waiting(q)
   local state = {
-    seen = {}, same = {}, moved = {}, store = {}, taken = {}, words = {},
+    seen = {},
+    same = {},
+    moved = {},
+    store = {},
+    taken = {},
+    words = {},
     pace = { taken = {} },
   }
   for i = 1, #tasks do
@@ -276,8 +283,13 @@ local function store(state)
   for i = 1, #state.taken do
     local p = state.taken[i].p
     if p.same then
-      redis.call('SET', q.prefix .. 'same:' .. p.same, state.taken[i].id .. p.digest, 'PX',
-        p.wait_ms + p.run_ms * p.tries + p.keep * 1000)
+      redis.call(
+        'SET',
+        q.prefix .. 'same:' .. p.same,
+        state.taken[i].id .. p.digest,
+        'PX',
+        p.wait_ms + p.run_ms * p.tries + p.keep * 1000
+      )
     end
   end
   for i = 1, #state.moved do

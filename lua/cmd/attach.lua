@@ -45,8 +45,7 @@ local function watch(id, text)
   local run = redis.call('HGET', q.prefix .. 'run', id)
   if run then
     local r = unpack_run(id, run)
-    r.flags = r.flags % 2 + 2
-    redis.call('HSET', q.prefix .. 'run', id, pack_run(r, r.caller))
+    redis.call('HSET', q.prefix .. 'run', id, pack_run(r, r.flags % 2 + 2, r.hard, r.caller))
   end
 end
 

@@ -39,7 +39,7 @@ local function stop_running(run, ended)
   end
   if run.flags % 2 == 0 then
     run.flags = run.flags + 1
-    redis.call('HSET', q.prefix .. 'run', run.id, pack_run(run, run.caller))
+    redis.call('HSET', q.prefix .. 'run', run.id, pack_run(run, run.flags, run.hard, run.caller))
     local key = q.prefix .. 'told:' .. run.caller
     redis.call('RPUSH', key, ('%s %.0f'):format(run.id, run.fence))
     redis.call('LTRIM', key, -256, -1)

@@ -18,7 +18,9 @@ local limits, names = {}, {}
 local function set_mode(value)
   local mode = value == 'pull' and PULL or value == 'hold' and HOLD or bad('mode', 'pull or hold')
   if q.mode ~= 0 and q.mode ~= mode then
-    error({ err = 'BADMODE this queue is ' .. (q.mode == PULL and 'pull' or 'hold') .. ', for good' })
+    error({
+      err = 'BADMODE this queue is ' .. (q.mode == PULL and 'pull' or 'hold') .. ', for good',
+    })
   end
   q.mode = mode
 end

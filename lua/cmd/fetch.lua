@@ -39,7 +39,8 @@ local function position(t)
   for i = 1, #lanes do
     local before = key - tonumber(lanes[i]:sub(6, 6)) * q.step
     if before > 0 then
-      ahead = ahead + redis.call('ZCOUNT', q.prefix .. lanes[i], '-inf', '(' .. ('%.0f'):format(before))
+      ahead = ahead
+        + redis.call('ZCOUNT', q.prefix .. lanes[i], '-inf', '(' .. ('%.0f'):format(before))
     end
   end
   return ('%.0f'):format(ahead)

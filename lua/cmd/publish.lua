@@ -47,16 +47,11 @@ end
 -- Check fences and gather what ends; counts departures by level for the pace.
 local function gather()
   local rows = redis.call('HMGET', q.prefix .. 'run', unpack(ids))
-  local ended, words, names, left, ran = {}, {}, {}, {}, {}
+  local ended, words, names, left, ran, seen = {}, {}, {}, {}, {}, {}
   for i = 1, count do
     local run = rows[i] and unpack_run(ids[i], rows[i])
-    if run and run.fence == fences[i] then
-      rows[i] = false
-      for j = i + 1, count do
-        if ids[j] == ids[i] then
-          rows[j] = false
-        end
-      end
+    if run and run.fence == fences[i] and not seen[ids[i]] then
+      seen[ids[i]] = true
       local told = run.flags % 2 == 1
       run.word = told and 'cancelled' or ARGV[4 * i + 3]
       run.body = told and '' or ARGV[4 * i + 4]
@@ -103,4 +98,10 @@ note_pace(q, left)
 save_routes(q)
 save_queue(q)
 remember(q, caller, number, 3, told_words, picked)
-return { 'OK', next_ms(q), more, told_words, q.mode == HOLD and tell_grants(picked) or tell_leases(picked) }
+return {
+  'OK',
+  next_ms(q),
+  more,
+  told_words,
+  q.mode == HOLD and tell_grants(picked) or tell_leases(picked),
+}

@@ -51,7 +51,8 @@ for i = 1, count do
   local b = runs[i] and rows[i] and not seen[ids[i]] and unpack_run(ids[i], runs[i])
   if b and b.fence == asked[i].fence then
     seen[ids[i]] = true
-    b.task, b.delay, b.counted, b.reason = unpack_task(ids[i], rows[i]), asked[i].delay, asked[i].counted, asked[i].reason
+    b.task, b.delay, b.counted, b.reason =
+      unpack_task(ids[i], rows[i]), asked[i].delay, asked[i].counted, asked[i].reason
     list[#list + 1] = b
     at[#at + 1] = i
     names[#names + 1] = b.route

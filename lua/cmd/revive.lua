@@ -31,7 +31,9 @@ for i = 1, count do
     t.tick = next_tick(q)
     local header = struct.pack('>BBBBBI7', 1, 0, t.level, t.tries, 0, t.tick)
     store[#store + 1] = id
-    store[#store + 1] = header .. pack_tail(t.wait_ms, t.run_ms, 3600, '-', t.route, t.tenant) .. t.text:sub(t.at)
+    store[#store + 1] = header
+      .. pack_tail(t.wait_ms, t.run_ms, 3600, '-', t.route, t.tenant)
+      .. t.text:sub(t.at)
     seen[dead], seen[id] = true, true
     list[#list + 1] = t
     names[#names + 1] = t.route

@@ -8,7 +8,13 @@ local BURIED, DEAD_MS = 10000, 604800000
 -- Keep a dead task for `revive`: its reason, then header and body.
 local function bury(q, t, reason)
   redis.call('ZADD', q.prefix .. 'dead', q.now, t.id)
-  redis.call('SET', q.prefix .. 'dead:' .. t.id, struct.pack('>I2c0', #reason, reason) .. t.text, 'PX', DEAD_MS)
+  redis.call(
+    'SET',
+    q.prefix .. 'dead:' .. t.id,
+    struct.pack('>I2c0', #reason, reason) .. t.text,
+    'PX',
+    DEAD_MS
+  )
   for _ = 1, 64 do
     if redis.call('ZCARD', q.prefix .. 'dead') <= BURIED then
       break
@@ -48,8 +54,14 @@ local function hand_back(q, list)
     local word, body = fate(q, b)
     if word then
       ended[#ended + 1] = {
-        id = b.id, inbox = b.inbox, route = b.route, keep = b.keep, running = true, word = word,
-        body = body, flags = b.flags >= 2 and 1 or 0,
+        id = b.id,
+        inbox = b.inbox,
+        route = b.route,
+        keep = b.keep,
+        running = true,
+        word = word,
+        body = body,
+        flags = b.flags >= 2 and 1 or 0,
       }
       words[i] = WORDS[word]
       if word == 'dead' then

@@ -19,7 +19,12 @@ local function open_bucket(q, at)
   local period = int_arg(ARGV[at + 2], 1, 1000000000000, 'period_us')
   local burst = int_arg(ARGV[at + 3], 1, 1000000000, 'burst')
   local divisor = gcd(tokens, period)
-  local b = { key = q.prefix .. 'bucket:' .. name, name = name, num = tokens / divisor, unit = period / divisor }
+  local b = {
+    key = q.prefix .. 'bucket:' .. name,
+    name = name,
+    num = tokens / divisor,
+    unit = period / divisor,
+  }
   b.max = burst * b.unit
   if b.max >= MAX then
     bad('burst', 'burst times period / gcd(tokens, period) below 2^53')
@@ -60,6 +65,12 @@ end
 local function save_bucket(b)
   if b.dirty then
     local full = math.ceil((b.max - b.level) / b.num / 1000) + (b.ahead or 0) / 1000 + 1000
-    redis.call('SET', b.key, struct.pack('>I7I7I7', b.level, b.last, b.unit), 'PX', math.floor(full))
+    redis.call(
+      'SET',
+      b.key,
+      struct.pack('>I7I7I7', b.level, b.last, b.unit),
+      'PX',
+      math.floor(full)
+    )
   end
 end

@@ -3,9 +3,10 @@
 -- Numbered calls: a caller's last one is remembered for ten minutes, so that a copy of it (the
 -- reply was lost, the client sent again) answers as it did and does nothing.
 
-local RECORD = '>I7BI4'
+local RECORD = '>I7BI7I7I4'
 
--- Answers 'run', 'old', or 'again' with the words and the lease ids and fences of then.
+-- Answers 'run', 'old', or 'again' with the words of then, the ids that it leased, and the ticks
+-- between which their fences are.
 local function look_up(q, caller, number, verb)
   if number == 0 then
     return 'run'
@@ -14,20 +15,19 @@ local function look_up(q, caller, number, verb)
   if not text then
     return 'run'
   end
-  local last, last_verb, size, at = struct.unpack(RECORD, text)
+  local last, last_verb, low, high, size, at = struct.unpack(RECORD, text)
   if number > last then
     return 'run'
   end
   if number < last or verb ~= last_verb then
     return 'old'
   end
-  local words, leases = {}, {}
+  local words, leases = {}, { low = low, high = high }
   for word in text:sub(at, at + size - 1):gmatch('[^\n]+') do
     words[#words + 1] = word
   end
-  for from = at + size, #text, 29 do
-    local id, fence = struct.unpack('>c22I7', text, from)
-    leases[#leases + 1] = { id = id, fence = fence }
+  for from = at + size, #text, 22 do
+    leases[#leases + 1] = text:sub(from, from + 21)
   end
   return 'again', words, leases
 end
@@ -38,9 +38,9 @@ local function remember(q, caller, number, verb, words, leases)
     return
   end
   local text = table.concat(words, '\n')
-  local parts = { struct.pack(RECORD, number, verb, #text), text }
+  local parts = { struct.pack(RECORD, number, verb, q.opened, q.tick, #text), text }
   for i = 1, #leases do
-    parts[i + 2] = struct.pack('>c22I7', leases[i].id, leases[i].fence)
+    parts[i + 2] = leases[i].id
   end
   redis.call('SET', q.prefix .. 'call:' .. caller, table.concat(parts), 'PX', 600000)
 end

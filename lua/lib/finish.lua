@@ -14,7 +14,10 @@ local function finish(q, ended, silent)
     local t = ended[i]
     ids[i] = t.id
     local r = q.routes[t.route]
-    if q.places == 0 or not redis.call('ZSCORE', q.prefix .. 'places', t.id .. '|' .. t.inbox .. '|' .. t.route) then
+    if
+      q.places == 0
+      or not redis.call('ZSCORE', q.prefix .. 'places', t.id .. '|' .. t.inbox .. '|' .. t.route)
+    then
       add_living(r, -1)
     end
     if t.running then

@@ -12,12 +12,13 @@ local function lease(q, tasks, caller)
     local t = tasks[i]
     t.fence = next_tick(q)
     t.attempt = t.attempts + 1
-    t.hard = q.now + t.run_ms
-    t.flags = t.flags % 2 == 1 and 2 or 0
-    local expiry = math.min(q.now + q.lease, t.hard)
+    local hard, expiry = q.now + t.run_ms, q.now + q.lease
+    if hard < expiry then
+      expiry = hard
+    end
     due_at(q, expiry)
     runs[2 * i - 1] = t.id
-    runs[2 * i] = pack_run(t, caller or t.inbox)
+    runs[2 * i] = pack_run(t, t.flags % 2 == 1 and 2 or 0, hard, caller or t.inbox)
     ends[2 * i - 1] = expiry
     ends[2 * i] = t.id
   end

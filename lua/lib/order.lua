@@ -11,7 +11,8 @@ local STRICT = 562949953421312 -- 2^49: no age makes up for a level
 -- One more window of `ready:<level>`: members in order, and the routes that they stand for.
 local function more_members(q, level)
   local from = level.read
-  local rows = redis.call('ZRANGE', q.prefix .. 'ready:' .. level.digit, from, from + WINDOW - 1, 'WITHSCORES')
+  local rows =
+    redis.call('ZRANGE', q.prefix .. 'ready:' .. level.digit, from, from + WINDOW - 1, 'WITHSCORES')
   local names = {}
   for i = 1, #rows, 2 do
     level.members[from + (i + 1) / 2] = rows[i]
@@ -29,6 +30,12 @@ end
 
 -- Fill a lane's buffer with its next ids: as many as could be taken, and one for the next head.
 local function read_lane(q, lane, want)
+  if lane.alone then
+    lane.ids = redis.call('ZRANGE', lane.key, lane.taken, lane.taken + want)
+    lane.at, lane.count = 1, #lane.ids
+    lane.whole = lane.count <= want
+    return
+  end
   local rows = redis.call('ZRANGE', lane.key, lane.taken, lane.taken + want, 'WITHSCORES')
   lane.ids, lane.ticks, lane.at, lane.count = {}, {}, 1, #rows / 2
   lane.whole = lane.count <= want
@@ -42,9 +49,17 @@ local function open_lane(q, level, plan)
   local member, head = level.members[level.at], level.heads[level.at]
   level.at = level.at + 1
   local lane = {
-    member = member, level = level, key = q.prefix .. lane_of(level.digit, member), taken = 0,
-    ids = {}, ticks = { head }, at = 1, count = 1, head = head,
+    member = member,
+    level = level,
+    key = q.prefix .. lane_of(level.digit, member),
+    taken = 0,
+    ids = {},
+    ticks = { head },
+    at = 1,
+    count = 1,
+    head = head,
     route = member ~= '*' and q.routes[member] or nil,
+    alone = #plan.levels == 1 and level.whole and level.read == 1, -- its ticks don't matter
   }
   plan.lanes[#plan.lanes + 1] = lane
   level.lanes[#level.lanes + 1] = lane
@@ -59,8 +74,11 @@ local function best_lane(q, level, plan)
     local best
     for i = 1, #level.lanes do
       local lane = level.lanes[i]
-      if lane.count >= lane.at and not (lane.route and is_full(lane.route))
-        and (not best or lane.ticks[lane.at] < best.ticks[best.at]) then
+      if
+        lane.count >= lane.at
+        and not (lane.route and is_full(lane.route))
+        and (not best or lane.ticks[lane.at] < best.ticks[best.at])
+      then
         best = lane
       end
     end
@@ -98,7 +116,7 @@ local function best_of(q, plan)
     local lane = best_lane(q, level, plan)
     if lane then
       local base = level.digit * q.step
-      local key = lane.ticks[lane.at] + base
+      local key = (lane.alone and 0 or lane.ticks[lane.at]) + base
       if key < best_key then
         if best then
           bound, bound_digit = best_key, best.level.digit
@@ -130,9 +148,11 @@ local function take(q, lane, bound, bound_digit, want, plan)
   end
   local base, n = digit * q.step, 0
   while n < want and lane.at <= lane.count do
-    local key = lane.ticks[lane.at] + base
-    if n > 0 and (key > bound or key == bound and digit >= bound_digit) then
-      break
+    if n > 0 and not lane.alone then
+      local key = lane.ticks[lane.at] + base
+      if key > bound or key == bound and digit >= bound_digit then
+        break
+      end
     end
     n = n + 1
     plan.ids[#plan.ids + 1] = lane.ids[lane.at]
@@ -183,11 +203,15 @@ local function sift(q, plan)
   for i = 1, #plan.ids do
     local t, counted = tasks[i], plan.from[i].route
     local r = t and q.routes[t.route]
+    local word, body
     if t then
-      t.word, t.body = end_of(q, t)
+      word, body = end_of(q, t)
     end
-    if not t or t.word then
-      plan.ended[#plan.ended + 1] = t or nil
+    if not t or word then
+      if t then
+        t.word, t.body = word, body
+        plan.ended[#plan.ended + 1] = t
+      end
       plan.tries = plan.tries + 1
       if counted then
         counted.running = counted.running - 1
@@ -221,10 +245,12 @@ local function settle_lane(q, lane)
   elseif route and is_full(route) then
     redis.call('ZREM', ready, lane.member)
     park(q, route, digit)
-  elseif lane.taken > 0 then
-    redis.call('ZADD', ready, 'XX', lane.ticks[lane.at], lane.member)
-    return
   else
+    if lane.taken > 0 and lane.alone then
+      refit(q, digit, lane.member)
+    elseif lane.taken > 0 then
+      redis.call('ZADD', ready, 'XX', lane.ticks[lane.at], lane.member)
+    end
     return
   end
   if redis.call('EXISTS', ready) == 0 then
@@ -247,11 +273,18 @@ local function settle(q, plan)
 end
 
 local function open_plan(q, max_level)
-  local plan = { levels = {}, lanes = {}, ids = {}, from = {}, picked = {}, ended = {}, moved = {}, tries = 0 }
+  local plan =
+    { levels = {}, lanes = {}, ids = {}, from = {}, picked = {}, ended = {}, moved = {}, tries = 0 }
   for digit = 0, max_level do
     if q.levels:find(digit, 1, true) then
       plan.levels[#plan.levels + 1] = {
-        digit = digit, members = {}, heads = {}, lanes = {}, at = 1, read = 0, whole = false,
+        digit = digit,
+        members = {},
+        heads = {},
+        lanes = {},
+        at = 1,
+        read = 0,
+        whole = false,
       }
     end
   end

@@ -62,24 +62,24 @@ end
 
 -- `runs` are run records whose work has just ended: a run began at its fence.
 local function note_service(q, runs)
-  local names, seen = {}, {}
+  local names, took, count = {}, {}, {}
   for i = 1, #runs do
-    if not seen[runs[i].route] then
-      seen[runs[i].route] = true
-      names[#names + 1] = runs[i].route
+    local route, us = runs[i].route, q.us - runs[i].fence
+    if not took[route] then
+      names[#names + 1] = route
+      took[route], count[route] = 0, 0
     end
+    took[route] = took[route] + (us > 0 and us or 0)
+    count[route] = count[route] + 1
   end
   local service, set = read_service(q, names), {}
-  for i = 1, #runs do
-    local s = service[runs[i].route]
-    s.count = math.min(s.count + 1, 1000000)
-    local took = math.max(q.us - runs[i].fence, 0)
-    s.mean = floor(s.mean + (took - s.mean) / math.min(s.count, SPAN))
-  end
   for name, s in pairs(service) do
     if not s.new or redis.call('HLEN', q.prefix .. 'service') < ROUTES then
+      local n = count[name]
+      local seen = math.min(s.count + n, 1000000)
+      local mean = floor(s.mean + (took[name] - n * s.mean) / math.max(math.min(seen, SPAN), n))
       set[#set + 1] = name
-      set[#set + 1] = struct.pack('>I4I5', s.count, math.min(s.mean, 1099511627775))
+      set[#set + 1] = struct.pack('>I4I5', seen, math.min(mean, 1099511627775))
     end
   end
   if #set > 0 then

@@ -1,16 +1,20 @@
 -- @include queue
--- Values on their way to those who wait for them: one stream entry an inbox and call.
+-- Values on their way to those who wait for them: id, value, id, value … by inbox.
 
 local ENTRY = 64 -- answers in one entry
 
 local function post_value(q, posts, inbox, id, value, keep_s)
   local post = posts[inbox]
   if not post then
-    post = { inbox = inbox }
+    post = {}
     posts[inbox] = post
-    posts[#posts + 1] = post
   end
-  post[#post + 1] = { id, value, keep_s }
+  local n = #post
+  post[n + 1], post[n + 2] = id, value
+  if keep_s > 0 then
+    posts.kept = posts.kept or {}
+    posts.kept[id] = true
+  end
 end
 
 local function keep_value(q, id, value, ms)
@@ -19,19 +23,21 @@ end
 
 -- XADD answers false where the inbox is gone: the value is kept for a minute instead.
 local function send_posts(q, posts)
-  for i = 1, #posts do
-    local post = posts[i]
-    for first = 1, #post, ENTRY do
-      local last = math.min(first + ENTRY - 1, #post)
-      local entry = {}
-      for j = first, last do
-        entry[#entry + 1] = post[j][1]
-        entry[#entry + 1] = post[j][2]
-      end
-      local sent = redis.call('XADD', q.prefix .. 'inbox:' .. post.inbox, 'NOMKSTREAM', '*', unpack(entry))
-      for j = first, sent and 0 or last do
-        if post[j][3] == 0 then
-          keep_value(q, post[j][1], post[j][2], 60000)
+  local kept = posts.kept or {}
+  posts.kept = nil
+  for inbox, post in pairs(posts) do
+    for first = 1, #post, 2 * ENTRY do
+      local last = math.min(first + 2 * ENTRY - 1, #post)
+      local sent = redis.call(
+        'XADD',
+        q.prefix .. 'inbox:' .. inbox,
+        'NOMKSTREAM',
+        '*',
+        unpack(post, first, last)
+      )
+      for i = first, sent and 0 or last, 2 do
+        if not kept[post[i]] then
+          keep_value(q, post[i], post[i + 1], 60000)
         end
       end
     end

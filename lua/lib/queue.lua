@@ -23,7 +23,35 @@ end
 local function read_clock(q)
   local text = redis.call('GET', q.prefix .. 'clock')
   if not text then
-    text = struct.pack(CLOCK, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '', 0, '', 0, '', 0, '')
+    text = struct.pack(
+      CLOCK,
+      1,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      '',
+      0,
+      '',
+      0,
+      '',
+      0,
+      ''
+    )
   end
   local _
   _, q.tick, q.swept, q.gate, q.next, q.grace, q.claimed, q.places, q.admitted, q.refused, q.leased, q.done, q.failed, q.expired, q.cancelled, q.lost, q.dead, q.retried, q.levels, q.wakes, q.cursor, q.pace =
@@ -35,11 +63,14 @@ local function open_queue(mode)
   local q = { prefix = KEYS[1], routes = {}, parked = false }
   read_conf(q)
   read_clock(q)
+  q.opened = q.tick
   q.us = now_us()
   q.now = (q.us - q.us % 1000) / 1000
   if mode ~= 0 and q.mode ~= mode then
     if q.mode ~= 0 then
-      error({ err = 'BADMODE this queue is ' .. (q.mode == PULL and 'pull' or 'hold') .. ', for good' })
+      error({
+        err = 'BADMODE this queue is ' .. (q.mode == PULL and 'pull' or 'hold') .. ', for good',
+      })
     end
     q.new_mode = mode
     q.mode = mode
@@ -51,18 +82,66 @@ local function open_queue(mode)
 end
 
 local function write_conf(q)
-  redis.call('HSET', q.prefix .. 'conf', 'q', struct.pack(CONF, 1, q.mode, q.order, q.state,
-    q.lease, q.limit, q.capacity, q.step, q.caps, #q.reserve, q.reserve, #q.reason, q.reason))
+  redis.call(
+    'HSET',
+    q.prefix .. 'conf',
+    'q',
+    struct.pack(
+      CONF,
+      1,
+      q.mode,
+      q.order,
+      q.state,
+      q.lease,
+      q.limit,
+      q.capacity,
+      q.step,
+      q.caps,
+      #q.reserve,
+      q.reserve,
+      #q.reason,
+      q.reason
+    )
+  )
 end
 
 local function save_queue(q)
   if q.new_mode then
     write_conf(q)
   end
-  redis.call('SET', q.prefix .. 'clock', struct.pack(CLOCK, 1, q.tick, q.swept, q.gate, q.next,
-    q.grace, q.claimed, q.places, q.admitted, q.refused, q.leased, q.done, q.failed, q.expired,
-    q.cancelled, q.lost, q.dead, q.retried, #q.levels, q.levels, #q.wakes, q.wakes, #q.cursor,
-    q.cursor, #q.pace, q.pace))
+  redis.call(
+    'SET',
+    q.prefix .. 'clock',
+    struct.pack(
+      CLOCK,
+      1,
+      q.tick,
+      q.swept,
+      q.gate,
+      q.next,
+      q.grace,
+      q.claimed,
+      q.places,
+      q.admitted,
+      q.refused,
+      q.leased,
+      q.done,
+      q.failed,
+      q.expired,
+      q.cancelled,
+      q.lost,
+      q.dead,
+      q.retried,
+      #q.levels,
+      q.levels,
+      #q.wakes,
+      q.wakes,
+      #q.cursor,
+      q.cursor,
+      #q.pace,
+      q.pace
+    )
+  )
 end
 
 local function next_tick(q)

@@ -5,7 +5,9 @@
 -- How many tasks and places wait now; in hold mode free slots will take some of them at once.
 local function count_waiting(q)
   local leases = redis.call('ZCARD', q.prefix .. 'leases')
-  local waiting = redis.call('HLEN', q.prefix .. 'tasks') - leases - redis.call('ZCARD', q.prefix .. 'due')
+  local waiting = redis.call('HLEN', q.prefix .. 'tasks')
+    - leases
+    - redis.call('ZCARD', q.prefix .. 'due')
   if q.mode == HOLD then
     waiting = waiting - (q.limit > 0 and math.max(q.limit - leases, 0) or BIG)
   end

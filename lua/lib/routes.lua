@@ -58,7 +58,8 @@ local function release(q)
   for _, r in pairs(q.routes) do
     if r.levels ~= '' and not is_full(r) then
       for level in r.levels:gmatch('%d') do
-        local head = redis.call('ZRANGE', q.prefix .. 'wait:' .. level .. ':' .. r.name, 0, 0, 'WITHSCORES')
+        local head =
+          redis.call('ZRANGE', q.prefix .. 'wait:' .. level .. ':' .. r.name, 0, 0, 'WITHSCORES')
         if head[1] then
           redis.call('ZADD', q.prefix .. 'ready:' .. level, 'LT', head[2], r.name)
           add_level(q, level)

@@ -49,12 +49,21 @@ local function load_tasks(q, ids)
 end
 
 local function sweep_leases(q)
-  local ahead = redis.call('ZRANGE', q.prefix .. 'leases', '(' .. ('%.0f'):format(q.now + q.lease), '+inf',
-    'BYSCORE', 'LIMIT', 0, BOUND)
+  local ahead = redis.call(
+    'ZRANGE',
+    q.prefix .. 'leases',
+    '(' .. ('%.0f'):format(q.now + q.lease),
+    '+inf',
+    'BYSCORE',
+    'LIMIT',
+    0,
+    BOUND
+  )
   for i = 1, #ahead do
     redis.call('ZADD', q.prefix .. 'leases', q.now + q.lease, ahead[i])
   end
-  local ids = redis.call('ZRANGE', q.prefix .. 'leases', 0, ended_until(q), 'BYSCORE', 'LIMIT', 0, BOUND)
+  local ids =
+    redis.call('ZRANGE', q.prefix .. 'leases', 0, ended_until(q), 'BYSCORE', 'LIMIT', 0, BOUND)
   local runs, list = load_rows(q, 'run', ids), {}
   local tasks, by_id = load_tasks(q, ids), {}
   for i = 1, #tasks do
@@ -63,7 +72,8 @@ local function sweep_leases(q)
   for i = 1, #ids do
     if runs[i] and by_id[ids[i]] then
       local b = unpack_run(ids[i], runs[i])
-      b.task, b.lost, b.counted, b.delay, b.reason = by_id[ids[i]], true, true, 0, 'its worker was lost'
+      b.task, b.lost, b.counted, b.delay, b.reason =
+        by_id[ids[i]], true, true, 0, 'its worker was lost'
       list[#list + 1] = b
     else
       redis.call('ZREM', q.prefix .. 'leases', ids[i])
@@ -123,8 +133,17 @@ local function sweep_waiting(q)
   lane, tick = lane or lane_after(q, ''), tick or '0'
   local left, ended_count = BOUND, 0
   for _ = 1, 16 do
-    local rows = redis.call('ZRANGE', q.prefix .. lane, '(' .. tick, '+inf', 'BYSCORE', 'LIMIT', 0, left,
-      'WITHSCORES')
+    local rows = redis.call(
+      'ZRANGE',
+      q.prefix .. lane,
+      '(' .. tick,
+      '+inf',
+      'BYSCORE',
+      'LIMIT',
+      0,
+      left,
+      'WITHSCORES'
+    )
     local ids = {}
     for i = 1, #rows, 2 do
       ids[#ids + 1] = rows[i]

@@ -8,17 +8,42 @@ local WATCHED, TOLD = 1, 2
 
 -- All of a header behind the tick: the same for every task of a profile.
 local function pack_tail(wait_ms, run_ms, keep_s, inbox, route, tenant)
-  return struct.pack('>I4I4I3Bc0Bc0Bc0', wait_ms, run_ms, keep_s, #inbox, inbox, #route, route,
-    #tenant, tenant)
+  return struct.pack(
+    '>I4I4I3Bc0Bc0Bc0',
+    wait_ms,
+    run_ms,
+    keep_s,
+    #inbox,
+    inbox,
+    #route,
+    route,
+    #tenant,
+    tenant
+  )
 end
 
 local function unpack_task(id, text)
   local schema, flags, level, tries, attempts, tick, wait_ms, run_ms, keep_s, inbox, route, tenant, at =
     struct.unpack(HEADER, text)
+  if schema > 1 then
+    error({ err = 'NEWER a task has schema ' .. schema .. ', this release knows 1' })
+  end
+  -- Fourteen fields: two more fit before the table grows to twice its size.
   return {
-    id = id, schema = schema, flags = flags, level = level, tries = tries, attempts = attempts,
-    tick = tick, wait_ms = wait_ms, run_ms = run_ms, keep = keep_s, inbox = inbox, route = route,
-    tenant = tenant, at = at, text = text,
+    id = id,
+    flags = flags,
+    level = level,
+    tries = tries,
+    attempts = attempts,
+    tick = tick,
+    wait_ms = wait_ms,
+    run_ms = run_ms,
+    keep = keep_s,
+    inbox = inbox,
+    route = route,
+    tenant = tenant,
+    at = at,
+    text = text,
   }
 end
 
@@ -31,12 +56,36 @@ local function unpack_run(id, text)
   local flags, level, attempt, fence, hard, keep_s, caller, inbox, route, tenant =
     struct.unpack(RUN, text)
   return {
-    id = id, flags = flags, level = level, attempt = attempt, fence = fence, hard = hard,
-    keep = keep_s, caller = caller, inbox = inbox, route = route, tenant = tenant,
+    id = id,
+    flags = flags,
+    level = level,
+    attempt = attempt,
+    fence = fence,
+    hard = hard,
+    keep = keep_s,
+    caller = caller,
+    inbox = inbox,
+    route = route,
+    tenant = tenant,
   }
 end
 
-local function pack_run(t, caller)
-  return struct.pack(RUN, t.flags, t.level, t.attempt, t.fence, t.hard, t.keep, #caller, caller,
-    #t.inbox, t.inbox, #t.route, t.route, #t.tenant, t.tenant)
+local function pack_run(t, flags, hard, caller)
+  return struct.pack(
+    RUN,
+    flags,
+    t.level,
+    t.attempt,
+    t.fence,
+    hard,
+    t.keep,
+    #caller,
+    caller,
+    #t.inbox,
+    t.inbox,
+    #t.route,
+    t.route,
+    #t.tenant,
+    t.tenant
+  )
 end

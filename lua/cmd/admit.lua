@@ -22,56 +22,10 @@
 -- @error   BADARG BADMODE NEWER
 -- @replay  by caller number
 -- @cost    O(tasks · log waiting), at most 64 tasks
--- @include arg again room lane owner pace bucket grant wake caller
+-- @include arg again room lane owner bucket profile late grant wake
 
 local q, caller, number, trim_id
 local BODY = 4608
-
-local function read_options(p, text, buckets)
-  for option in text:gmatch('[^;]+') do
-    local name, value = option:match('^(%a+)=(.+)$')
-    if name == 'take' then
-      p.take = {}
-      for which, cost in value:gmatch('([^:,]*):?([^,]*)') do
-        local bucket = buckets[int_arg(which, 1, math.max(#buckets, 1), 'take')]
-        if not bucket or #p.take == 4 then
-          bad('take', 'up to 4 of <bucket number>:<cost>')
-        end
-        p.take[#p.take + 1] = { bucket, int_arg(cost, 0, 1000000000, 'cost') }
-      end
-    elseif name == 'same' then
-      p.same, p.digest = value:match('^([%w_-]+):([%w_-]+)$')
-      if not p.same or #value > 128 then
-        bad('same', '<key hash>:<body digest>')
-      end
-    elseif name == 'place' then
-      p.place = id_arg(value)
-    else
-      bad('options', 'take=, same= or place=, joined by ;')
-    end
-  end
-end
-
-local function read_profile(at, buckets)
-  local p = {
-    level = int_arg(ARGV[at], 0, 9, 'level'),
-    route = name_arg(ARGV[at + 1], 1, 'route'),
-    tenant = name_arg(ARGV[at + 2], 0, 'tenant'),
-    wait_ms = int_arg(ARGV[at + 3], 1, 2592000000, 'wait_ms'),
-    run_ms = int_arg(ARGV[at + 4], 1, 2592000000, 'run_ms'),
-    due_ms = int_arg(ARGV[at + 5], 0, 2592000000, 'due_ms'),
-    tries = int_arg(ARGV[at + 6], 1, 255, 'attempts'),
-    keep = int_arg(ARGV[at + 7], 0, 604800, 'keep_s'),
-  }
-  if ARGV[at + 8] == nil then
-    bad('profiles', 'nine arguments each')
-  end
-  if ARGV[at + 8] ~= '' then
-    read_options(p, ARGV[at + 8], buckets)
-  end
-  p.tail = pack_tail(p.wait_ms, p.run_ms, p.keep, caller, p.route, p.tenant)
-  return p
-end
 
 local function read_lists()
   local buckets, profiles, names, at = {}, {}, {}, 6
@@ -87,7 +41,7 @@ local function read_lists()
   end
   local count = int_arg(ARGV[at], 1, 64, 'profiles')
   for i = 1, count do
-    profiles[i] = read_profile(at + 1 + (i - 1) * 9, buckets)
+    profiles[i] = read_profile(at + 1 + (i - 1) * 9, buckets, caller)
     names[i] = profiles[i].route
   end
   return buckets, profiles, names, at + 1 + count * 9
@@ -146,44 +100,6 @@ local function bucket_refusal(p)
   end
 end
 
--- The pace of a level, measured while it waits, else what the running ones must do by their mean.
-local function gap_of(pace, p)
-  pace.levels = pace.levels or read_pace(q)
-  local level = pace.levels[p.level]
-  if level and level.last > 0 and level.gap > 0 then
-    return level.gap
-  end
-  local s = pace.service[p.route]
-  return s.count >= 20 and q.running > 0 and s.mean / q.running or 0
-end
-
--- How many of its level stand before a new task.
-local function ahead_of(pace, p)
-  local key = p.level .. ' ' .. p.route
-  if not pace[key] then
-    pace[key] = redis.call('ZCARD', q.prefix .. 'wait:' .. p.level)
-    if q.routes[p.route].cap > 0 then
-      pace[key] = pace[key] + redis.call('ZCARD', q.prefix .. lane_of(p.level, p.route))
-    end
-  end
-  return pace[key] + (pace.taken[p.level] or 0)
-end
-
-local function too_late(pace, p)
-  if p.due_ms == 0 then
-    return nil
-  end
-  local ahead = ahead_of(pace, p)
-  local s = pace.service[p.route]
-  if ahead == 0 or s.count < 20 then
-    return nil
-  end
-  local late = (ahead + 1) * gap_of(pace, p) / 1000 + s.mean / 1000 - p.due_ms
-  if late > 0 then
-    return ('LATE %.0f'):format(math.ceil(late))
-  end
-end
-
 -- The word for one task; nil where it is taken in.
 local function refusal(t, state)
   local p = t.p
@@ -208,10 +124,10 @@ local function refusal(t, state)
   if not word and not t.place then
     word = no_room(q, p.level, q.routes[p.route])
     if word then
-      word = ('%s %.0f'):format(word, retry_ms(q, gap_of(state.pace, p)))
+      word = ('%s %.0f'):format(word, retry_ms(q, gap_of(q, state.pace, p)))
     end
   end
-  return word or too_late(state.pace, p)
+  return word or too_late(q, state.pace, p)
 end
 
 -- Count one task in, so that the next of this call is judged with it.

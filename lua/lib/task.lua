@@ -4,7 +4,8 @@
 
 local HEADER = '>BBBBBI7I4I4I3Bc0Bc0Bc0'
 local RUN = '>BBBI7I6I3Bc0Bc0Bc0Bc0'
-local WATCHED, TOLD = 1, 2
+-- Flags: 1 in a header says that others watch the task; in a run record 1 says that its worker
+-- was told to stop, 2 that others watch it.
 
 -- All of a header behind the tick: the same for every task of a profile.
 local function pack_tail(wait_ms, run_ms, keep_s, inbox, route, tenant)

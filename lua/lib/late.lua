@@ -1,0 +1,41 @@
+-- @include pace
+-- @include lane
+-- Can a new task still end before its deadline? Asked once its route has 20 measured runs.
+
+-- The pace of a level, measured while it waits, else what the running ones must do by their mean.
+local function gap_of(q, pace, p)
+  pace.levels = pace.levels or read_pace(q)
+  local level = pace.levels[p.level]
+  if level and level.last > 0 and level.gap > 0 then
+    return level.gap
+  end
+  local s = pace.service[p.route]
+  return s.count >= 20 and q.running > 0 and s.mean / q.running or 0
+end
+
+-- How many of its level stand before a new task.
+local function ahead_of(q, pace, p)
+  local key = p.level .. ' ' .. p.route
+  if not pace[key] then
+    pace[key] = redis.call('ZCARD', q.prefix .. 'wait:' .. p.level)
+    if q.routes[p.route].cap > 0 then
+      pace[key] = pace[key] + redis.call('ZCARD', q.prefix .. lane_of(p.level, p.route))
+    end
+  end
+  return pace[key] + (pace.taken[p.level] or 0)
+end
+
+local function too_late(q, pace, p)
+  if p.due_ms == 0 then
+    return nil
+  end
+  local ahead = ahead_of(q, pace, p)
+  local s = pace.service[p.route]
+  if ahead == 0 or s.count < 20 then
+    return nil
+  end
+  local late = (ahead + 1) * gap_of(q, pace, p) / 1000 + s.mean / 1000 - p.due_ms
+  if late > 0 then
+    return ('LATE %.0f'):format(math.ceil(late))
+  end
+end

@@ -1,0 +1,92 @@
+-- @include lane
+-- The lanes of a level, opened one by one as they come to matter.
+
+local WINDOW, TRIES = 16, 64
+
+-- One more window of `ready:<level>`: members in order, and the routes that they stand for.
+local function more_members(q, level)
+  local from = level.read
+  local rows =
+    redis.call('ZRANGE', q.prefix .. 'ready:' .. level.digit, from, from + WINDOW - 1, 'WITHSCORES')
+  local names = {}
+  for i = 1, #rows, 2 do
+    level.members[from + (i + 1) / 2] = rows[i]
+    level.heads[from + (i + 1) / 2] = tonumber(rows[i + 1])
+    if rows[i] ~= '*' then
+      names[#names + 1] = rows[i]
+    end
+  end
+  level.read = from + #rows / 2
+  level.whole = #rows < 2 * WINDOW
+  if #names > 0 then
+    load_routes(q, names)
+  end
+end
+
+-- Fill a lane's buffer with its next ids: as many as could be taken, and one for the next head.
+local function read_lane(q, lane, want)
+  if lane.alone then
+    lane.ids = redis.call('ZRANGE', lane.key, lane.taken, lane.taken + want)
+    lane.at, lane.count = 1, #lane.ids
+    lane.whole = lane.count <= want
+    return
+  end
+  local rows = redis.call('ZRANGE', lane.key, lane.taken, lane.taken + want, 'WITHSCORES')
+  lane.ids, lane.ticks, lane.at, lane.count = {}, {}, 1, #rows / 2
+  lane.whole = lane.count <= want
+  for i = 1, lane.count do
+    lane.ids[i] = rows[2 * i - 1]
+    lane.ticks[i] = tonumber(rows[2 * i])
+  end
+end
+
+local function open_lane(q, level, plan)
+  local member, head = level.members[level.at], level.heads[level.at]
+  level.at = level.at + 1
+  local lane = {
+    member = member,
+    level = level,
+    key = q.prefix .. lane_of(level.digit, member),
+    taken = 0,
+    ids = {},
+    ticks = { head },
+    at = 1,
+    count = 1,
+    head = head,
+    route = member ~= '*' and q.routes[member] or nil,
+    alone = #plan.levels == 1 and level.whole and level.read == 1, -- its ticks don't matter
+  }
+  plan.lanes[#plan.lanes + 1] = lane
+  level.lanes[#level.lanes + 1] = lane
+  if lane.route and is_full(lane.route) then
+    plan.tries = plan.tries + 1
+  end
+end
+
+-- The lane of a level that holds its oldest task which may run now; opens lanes as they matter.
+local function best_lane(q, level, plan)
+  while true do
+    local best
+    for i = 1, #level.lanes do
+      local lane = level.lanes[i]
+      if
+        lane.count >= lane.at
+        and not (lane.route and is_full(lane.route))
+        and (not best or lane.ticks[lane.at] < best.ticks[best.at])
+      then
+        best = lane
+      end
+    end
+    if level.at > level.read and not level.whole then
+      more_members(q, level)
+    end
+    local head = level.heads[level.at]
+    if not head or best and best.ticks[best.at] < head then
+      return best
+    end
+    if plan.tries >= TRIES then
+      return nil
+    end
+    open_lane(q, level, plan)
+  end
+end

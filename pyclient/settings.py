@@ -23,7 +23,8 @@ _QUOTED = re.compile(r"(?:'([^']*)'|\"((?:[^\"\\]|\\.)*)\")\s*(?:#.*)?")
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 _URL_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)(.*)@", re.DOTALL)
-_URL_SECRET = re.compile(r"([?&](?:[^=&]*_)?(?:password|token|secret)=)[^&]*", re.IGNORECASE)
+_URL_SECRET = re.compile(r"([?&](?:[^=&\s]*_)?(?:password|token|secret)=)[^&\s]*", re.IGNORECASE)
+_IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s'\"]*@")
 _BY_NAME: dict[str, Setting] = {
     name: setting for setting in TABLE for name in (setting.name, *setting.aliases)
 }
@@ -157,6 +158,11 @@ def redact(url: str) -> str:
     return _URL_SECRET.sub(r"\1***", _URL_USER.sub(r"\1***@", url))
 
 
+def redact_text(text: str) -> str:
+    """A log line in which every address is redacted."""
+    return _URL_SECRET.sub(r"\1***", _IN_TEXT.sub(r"\1***@", text))
+
+
 def shown(settings: Settings) -> list[tuple[Setting, str, str]]:
     """Each setting with its value as text (secrets redacted) and where it came from."""
     rows = []
@@ -209,6 +215,7 @@ __all__ = [
     "Settings",
     "load",
     "redact",
+    "redact_text",
     "redis_address",
     "render_docs",
     "shown",

@@ -59,7 +59,7 @@ _TWINS = frozenset(
 )
 _PLAIN_CONNECTION = frozenset({b"", b"keep-alive", b"close", b"upgrade", b"te"})
 _VIA = b"via: 1.1 peakshaver\r\n"
-_SERVER = (b"server", b"peakshaver")
+SERVER = (b"server", b"peakshaver")
 _NO_BODY = frozenset({204, 304})
 
 
@@ -185,7 +185,7 @@ def response_headers(
     if b"date" not in once:
         out.append((b"date", http_date()))
     if b"server" not in once:
-        out.append(_SERVER)
+        out.append(SERVER)
     framing = _length(said[1] if said else b"", status=status, method=method, length=length)
     place = out.index(said) if said in out else len(out)
     out[place : place + 1] = [] if framing is None else [(b"content-length", framing)]

@@ -1,0 +1,65 @@
+"""Request bodies: read whole within a limit, or handed on while they come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from .asgi import Receive
+from .guard import Checked
+from .problems import Problem
+
+
+class RefusedBody(Exception):
+    """The body can't be taken; the problem says why."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+class ClientGone(Exception):
+    """The client left before its request was complete."""
+
+
+def too_large(limit: int) -> Problem:
+    """413; the connection ends, since the rest of the body is not read."""
+    return Problem(413, "body", f"the body exceeds {limit} bytes", close=True)
+
+
+async def chunks(
+    receive: Receive, checked: Checked, *, limit: int | None, idle: float
+) -> AsyncIterator[bytes]:
+    """The parts of a body as they come; raises RefusedBody or ClientGone.
+
+    The announced length is believed for refusing only: what comes is counted. `idle` is the
+    longest time between two parts.
+    """
+    if limit is not None and (checked.length or 0) > limit:
+        raise RefusedBody(too_large(limit))
+    total = 0
+    more = checked.has_body
+    while more:
+        try:
+            async with asyncio.timeout(idle):
+                message = await receive()
+        except TimeoutError:
+            detail = f"the body paused for more than {idle:g} s"
+            raise RefusedBody(Problem(408, "slow-body", detail, close=True)) from None
+        if message["type"] != "http.request":
+            raise ClientGone
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        total += len(chunk)
+        if limit is not None and total > limit:
+            raise RefusedBody(too_large(limit))
+        if chunk:
+            yield chunk
+
+
+async def read_body(receive: Receive, checked: Checked, *, limit: int, idle: float) -> bytes:
+    """The whole body; raises RefusedBody or ClientGone."""
+    if not checked.has_body or checked.length == 0:
+        return b""
+    parts = [part async for part in chunks(receive, checked, limit=limit, idle=idle)]
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,0 +1,232 @@
+"""uvicorn with what a gateway needs: raw targets, bounded heads, a drain that answers everybody."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import threading
+from collections.abc import Callable, Generator
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from pyclient.http.headers import SERVER, http_date
+from pyclient.settings import Settings
+
+_DISCARD_UP_TO = 64 * 1024 * 1024
+_REASONS = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    414: b"URI Too Long",
+    431: b"Request Header Fields Too Large",
+}
+
+
+class Protocol(HttpToolsProtocol):
+    """The server's side of a connection.
+
+    Adds to the scope, under `extensions`: `peak.target` (the request target as it came),
+    `peak.watch` (calls back when the client is gone) and `peak.abort` (drops the connection).
+    A head that does not end in size or time is refused before it is whole.
+    """
+
+    max_head = 64 * 1024
+    max_url = 8 * 1024
+    head_timeout = 10.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._head_bytes = 0
+        self._in_head = True
+        self._refused = 400
+        self._discarded = 0
+        self._on_gone: Callable[[], None] | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head and self.parser is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > self.max_head:
+                self._refuse(431)
+            elif self._head_timer is None:
+                self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+        if self._on_gone is not None:
+            self._on_gone()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+        self._discarded = 0
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        if len(self.url) > self.max_url:
+            self._refused = 414
+            raise ValueError("the request target is too long")
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if self._head_timer is not None:
+            self._disarm()
+        extensions: dict[str, Any] = {
+            "peak.target": self.url,
+            "peak.watch": self._watch,
+            "peak.abort": self.transport.abort,
+        }
+        self.scope["extensions"] = extensions
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self.cycle.response_complete:
+            # Answered early: read on, so that the client gets to the answer, but not for ever.
+            self._discarded += len(body)
+            if self._discarded > _DISCARD_UP_TO:
+                self.transport.close()
+            return
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(self._refused)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """The application answers upgrades that it does not want."""
+
+    def _watch(self, callback: Callable[[], None] | None) -> None:
+        self._on_gone = callback
+        if callback is not None and self.transport.is_closing():
+            callback()
+
+    def _arm(self) -> None:
+        self._head_timer = self.loop.call_later(self.head_timeout, self._late)
+
+    def _disarm(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _late(self) -> None:
+        self._head_timer = None
+        if self._head_bytes:
+            self._refuse(408)
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int) -> None:
+        """Answer and close without an application; pipelined requests before it get theirs."""
+        if self.transport.is_closing():
+            return
+        reason = _REASONS[status]
+        problem = {"type": "about:blank", "title": reason.decode(), "status": status}
+        body = json.dumps(problem).encode()
+        lines = [
+            b"HTTP/1.1 %d %b" % (status, reason),
+            b"content-type: application/problem+json",
+            b"content-length: %d" % len(body),
+            b"date: " + http_date(),
+            b": ".join(SERVER),
+            b"connection: close",
+        ]
+        cycle: Any = self.cycle  # None before the first request
+        if cycle is None or cycle.response_complete:
+            self.transport.write(b"\r\n".join([*lines, b"", body]))
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """A server that drains: no new connections, what runs ends, late ones get a 503, exit 0.
+
+    A second signal ends the wait at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._drain_timeout = settings.drain_timeout
+        self.on_drain: Callable[[], None] = lambda: None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Unlike uvicorn, don't raise the signal again after a clean end: the exit code is 0."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {
+            number: signal.signal(number, self.handle_exit)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.on_drain()
+        for server in self.servers:
+            server.close()
+        for sock in sockets or []:
+            sock.close()
+        state = self.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        await self._until_idle(self._drain_timeout)
+        for task in list(state.tasks):
+            task.cancel("the gateway stops")
+        self.force_exit = False
+        await self._until_idle(1.0)
+        for connection in list(state.connections):
+            connection.transport.close()
+        await asyncio.sleep(0.02)
+        await self.lifespan.shutdown()
+
+    async def _until_idle(self, seconds: float) -> None:
+        """Wait for the end of all requests; uvicorn has no event for it, so look now and then."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        state = self.server_state
+        while (state.tasks or state.connections) and not self.force_exit:
+            left = end - loop.time()
+            if left <= 0:
+                return
+            await asyncio.sleep(min(left, 0.02))
+
+
+def make_config(app: Any, settings: Settings, **options: Any) -> uvicorn.Config:
+    """uvicorn's configuration for the gateway; the log has been set up before."""
+    limits = {
+        "max_head": settings.max_header_bytes + settings.max_url + 4 * settings.max_headers + 256,
+        "max_url": settings.max_url,
+        "head_timeout": settings.client_timeout,
+    }
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=type("BoundProtocol", (Protocol,), limits),
+        loop="auto",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=60,
+        backlog=2048,
+        **options,
+    )

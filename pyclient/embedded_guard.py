@@ -20,6 +20,7 @@ import time
 
 GRACE_S = 3.0
 PR_SET_PDEATHSIG = 1
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def read(count: int) -> bytes:
@@ -47,11 +48,17 @@ def spawn(binary: str, arguments: list[str], config: bytes) -> int:
     os.write(writing, config)  # fits into the pipe: the owner sees to that
     os.close(writing)
     guard = os.getpid()
+    # A signal that came between fork and exec would reach our handlers, and be lost.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         os.close(reading)
         return pid
     try:
+        for number in ENDING:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         os.dup2(reading, 0)
         os.dup2(2, 1)
         if sys.platform == "linux":
@@ -100,21 +107,26 @@ def watch(binary: str, arguments: list[str]) -> None:
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, lambda number, _: stopping.append(number))
-    pid, alive = spawn(binary, arguments, read_config()), True
-    os.write(1, f"{pid}\n".encode())
-    while not stopping:
-        ready = select.select([0, wake], [], [])[0]
-        if 0 in ready and not os.read(0, 512):
-            break
-        if wake in ready:
-            os.read(wake, 512)
-            if alive and gone(pid):
-                alive = False
-                os.close(1)  # tells the owner
-    if alive:
-        end(pid, wake)
+    pid = spawn(binary, arguments, read_config())
+    alive = True
+    try:
+        os.write(1, f"{pid}\n".encode())
+        while not stopping:
+            ready = select.select([0, wake], [], [])[0]
+            if 0 in ready and not os.read(0, 512):
+                break
+            if wake in ready:
+                os.read(wake, 512)
+                if alive and gone(pid):
+                    alive = False
+                    os.close(1)  # tells the owner
+    except BrokenPipeError:
+        pass  # the owner was gone as soon as it had said what to start
+    finally:
+        if alive:
+            end(pid, wake)
 
 
 def main(directory: str, binary: str, arguments: list[str]) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,9 @@ import redis
 
 from pyclient import embedded
 from pyclient.embedded import EmbeddedServer, alive, shared
+from pyclient.embedded_process import GUARD, server_binary
 from pyclient.errors import ConfigError, Unavailable
+from tests import leaks
 from tests.servers import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes by /proc")
@@ -81,6 +84,32 @@ def test_it_goes_with_its_owner(number: signal.Signals) -> None:
         one.end(number)
         until(lambda: gone(pid), timeout=5)
         until(lambda: not Path(url.removeprefix("unix://")).parent.exists(), timeout=5)
+
+
+def test_whenever_its_owner_is_killed_nothing_serves_on(tmp_path: Path) -> None:
+    place = f"import tempfile\ntempfile.tempdir = {str(tmp_path)!r}\n"
+    code = "import pyclient.embedded\nprint('1 1 x', flush=True)\n" + place + START + WAIT
+    for wait_ms in range(0, 72, 6):
+        with owner(code) as one:
+            one.told()
+            time.sleep(wait_ms / 1000)
+    until(lambda: str(tmp_path) not in " ".join(leaks.children().values()), timeout=8)
+    until(lambda: not list(tmp_path.glob("*/s")), timeout=5)
+
+
+def test_an_owner_that_is_gone_before_it_hears_of_the_server_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    reading, writing = os.pipe()
+    call = [sys.executable, "-I", "-S", str(GUARD), str(home), server_binary(), "-"]
+    guard = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=writing, stderr=subprocess.PIPE)
+    os.close(reading)
+    os.close(writing)
+    config = f'port 0\nunixsocket "{home}/s"\n'.encode()
+    _, complaint = guard.communicate(b"%d\n%s" % (len(config), config), timeout=10)
+    assert (guard.returncode, home.exists()) == (0, False), complaint
 
 
 def test_it_is_gone_before_its_owner_has_ended_in_good_order() -> None:

@@ -174,12 +174,22 @@ class Commands:
         return reply[1], reply[2] == 1
 
     async def gauge(self) -> dict[str, Any]:
-        """One snapshot: names as in lua/README.md, `levels` and `routes` as lists."""
+        """One snapshot: names as in lua/README.md; `levels` is a list, `routes` a dict."""
         pairs = (await self._call("gauge", ()))[1]
-        return {
+        gauge = {
             name.decode(): value.decode() if isinstance(value, bytes) else value
             for name, value in zip(pairs[::2], pairs[1::2], strict=True)
         }
+        flat = gauge["routes"]
+        gauge["routes"] = {
+            flat[i].decode(): {
+                "living": flat[i + 1],
+                "running": flat[i + 2],
+                "parked": flat[i + 3].decode(),
+            }
+            for i in range(0, len(flat), 4)
+        }
+        return gauge
 
     async def revive(self, letters: Sequence[tuple[str, str]]) -> Told:
         """Bring dead letters back: (dead id, new id)."""

@@ -11,7 +11,7 @@ local function count_waiting(q)
   if q.mode == HOLD then
     waiting = waiting - (q.limit > 0 and math.max(q.limit - leases, 0) or BIG)
   end
-  q.waiting = math.max(waiting, 0) + q.places
+  q.waiting = waiting + q.places
   q.running = leases
 end
 
@@ -40,5 +40,5 @@ local function retry_ms(q, gap_us)
   if gap_us == 0 then
     return 1000
   end
-  return math.min(math.max(math.ceil(q.waiting * gap_us / 1000), 100), 3600000)
+  return math.min(math.max(math.ceil(math.max(q.waiting, 1) * gap_us / 1000), 100), 3600000)
 end

@@ -176,11 +176,11 @@ class Commands:
     async def gauge(self) -> dict[str, Any]:
         """One snapshot: names as in lua/README.md; `levels` is a list, `routes` a dict."""
         pairs = (await self._call("gauge", ()))[1]
-        gauge = {
+        gauge: dict[str, Any] = {
             name.decode(): value.decode() if isinstance(value, bytes) else value
             for name, value in zip(pairs[::2], pairs[1::2], strict=True)
         }
-        flat = gauge["routes"]
+        flat: list[Any] = gauge["routes"]
         gauge["routes"] = {
             flat[i].decode(): {
                 "living": flat[i + 1],

@@ -139,7 +139,7 @@ local function accept(t, state)
     state.moved[#state.moved + 1] = t.place
   else
     add_living(r, 1)
-    q.waiting = q.waiting + 1
+    q.taken = q.taken + 1
   end
   state.pace.taken[p.level] = (state.pace.taken[p.level] or 0) + 1
   for i = 1, p.take and #p.take or 0 do
@@ -158,7 +158,7 @@ end
 local function decide(tasks, ids, names)
   local rows = redis.call('HMGET', q.prefix .. 'tasks', unpack(ids))
   load_routes(q, names)
-  count_waiting(q)
+  q.living, q.taken = redis.call('HLEN', q.prefix .. 'tasks'), 0
   local state = {
     seen = {},
     same = {},
@@ -166,12 +166,11 @@ local function decide(tasks, ids, names)
     store = {},
     taken = {},
     words = {},
-    pace = { taken = {} },
+    pace = { taken = {}, names = names },
   }
   for i = 1, #tasks do
     state.seen[ids[i]] = rows[i] and true or nil
   end
-  state.pace.service = read_service(q, names)
   for i = 1, #tasks do
     local word = refusal(tasks[i], state)
     if word then
@@ -191,7 +190,7 @@ local function store(state)
   if #state.store == 0 then
     return
   end
-  if redis.call('HLEN', q.prefix .. 'tasks') == 0 then
+  if q.living == 0 then
     q.swept = q.now -- idle is no outage
   end
   redis.call('HSET', q.prefix .. 'tasks', unpack(state.store))

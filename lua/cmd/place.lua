@@ -43,13 +43,13 @@ local function take()
   if not has_inbox(q, caller) then
     return 'NOINBOX'
   end
-  count_waiting(q)
+  q.living, q.taken = redis.call('HLEN', q.prefix .. 'tasks'), 0
   local word = no_room(q, level, q.routes[route])
   if word then
     q.refused = q.refused + 1
     return ('%s %.0f'):format(word, retry_ms(q, 0))
   end
-  if redis.call('HLEN', q.prefix .. 'tasks') == 0 and q.places == 0 then
+  if q.living == 0 and q.places == 0 then
     q.swept = q.now
   end
   redis.call('ZADD', key, q.now + q.lease, member)

@@ -30,12 +30,12 @@ local function finish(q, ended, silent)
       keep_value(q, t.id, value, t.keep * 1000)
     end
     if t.inbox ~= silent then
-      post_value(q, posts, t.inbox, t.id, value, t.keep)
+      post_value(posts, t.inbox, t.id, value, t.keep)
     end
     if t.flags % 2 == 1 then
       local watchers = redis.call('LRANGE', q.prefix .. 'watch:' .. t.id, 0, 63)
       for j = 1, #watchers do
-        post_value(q, posts, watchers[j], t.id, value, 1)
+        post_value(posts, watchers[j], t.id, value, 1)
       end
       redis.call('DEL', q.prefix .. 'watch:' .. t.id)
     end

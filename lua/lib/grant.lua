@@ -12,7 +12,7 @@ local function grant(q, caller)
       mine[#mine + 1] = t
     else
       local value = ('granted\n%.0f %.0f'):format(t.fence, t.run_ms)
-      post_value(q, posts, t.inbox, t.id, value, 1)
+      post_value(posts, t.inbox, t.id, value, 1)
     end
   end
   send_posts(q, posts)

@@ -1,6 +1,12 @@
 -- @include pace
 -- @include lane
+-- @include room
 -- Can a new task still end before its deadline? Asked once its route has 20 measured runs.
+
+local function service_of(q, pace, route)
+  pace.service = pace.service or read_service(q, pace.names)
+  return pace.service[route]
+end
 
 -- The pace of a level, measured while it waits, else what the running ones must do by their mean.
 local function gap_of(q, pace, p)
@@ -9,7 +15,8 @@ local function gap_of(q, pace, p)
   if level and level.last > 0 and level.gap > 0 then
     return level.gap
   end
-  local s = pace.service[p.route]
+  local s = service_of(q, pace, p.route)
+  count_waiting(q)
   return s.count >= 20 and q.running > 0 and s.mean / q.running or 0
 end
 
@@ -30,8 +37,8 @@ local function too_late(q, pace, p)
     return nil
   end
   local ahead = ahead_of(q, pace, p)
-  local s = pace.service[p.route]
-  if ahead == 0 or s.count < 20 then
+  local s = ahead > 0 and service_of(q, pace, p.route)
+  if not s or s.count < 20 then
     return nil
   end
   local late = (ahead + 1) * gap_of(q, pace, p) / 1000 + s.mean / 1000 - p.due_ms

@@ -55,7 +55,7 @@ local function take(q, lane, bound, bound_digit, want, plan)
     want = math.min(want, r.cap - r.running)
   end
   if #lane.ids == 0 then
-    read_lane(q, lane, want)
+    read_lane(lane, want)
   end
   local base, n = digit * q.step, 0
   while n < want and lane.at <= lane.count do
@@ -75,7 +75,7 @@ local function take(q, lane, bound, bound_digit, want, plan)
     r.running = r.running + n
   end
   if lane.at > lane.count and not lane.whole then
-    read_lane(q, lane, want)
+    read_lane(lane, want)
   end
 end
 
@@ -155,7 +155,7 @@ local function settle_lane(q, lane)
     end
   elseif route and is_full(route) then
     redis.call('ZREM', ready, lane.member)
-    park(q, route, digit)
+    park(route, digit)
   else
     if lane.taken > 0 and lane.alone then
       refit(q, digit, lane.member)

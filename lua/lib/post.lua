@@ -3,7 +3,7 @@
 
 local ENTRY = 64 -- answers in one entry
 
-local function post_value(q, posts, inbox, id, value, keep_s)
+local function post_value(posts, inbox, id, value, keep_s)
   local post = posts[inbox]
   if not post then
     post = {}

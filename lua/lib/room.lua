@@ -2,17 +2,17 @@
 -- @include routes
 -- Room: capacity bounds what waits, less the reserve of the level; a route's room all that lives.
 
--- How many tasks and places wait now; in hold mode free slots will take some of them at once.
+-- How many tasks and places wait, with those taken in by this call; exact only when it matters,
+-- since what lives is an upper bound. In hold mode free slots take some of them at once.
 local function count_waiting(q)
-  local leases = redis.call('ZCARD', q.prefix .. 'leases')
-  local waiting = redis.call('HLEN', q.prefix .. 'tasks')
-    - leases
-    - redis.call('ZCARD', q.prefix .. 'due')
-  if q.mode == HOLD then
-    waiting = waiting - (q.limit > 0 and math.max(q.limit - leases, 0) or BIG)
+  if not q.waited then
+    q.running = redis.call('ZCARD', q.prefix .. 'leases')
+    q.waited = q.living - q.running - redis.call('ZCARD', q.prefix .. 'due') + q.places
+    if q.mode == HOLD then
+      q.waited = q.waited - (q.limit > 0 and math.max(q.limit - q.running, 0) or BIG)
+    end
   end
-  q.waiting = waiting + q.places
-  q.running = leases
+  return q.waited + q.taken
 end
 
 local function mark_of(q, level)
@@ -27,7 +27,8 @@ end
 
 -- The refusal of one more task or place, or nil.
 local function no_room(q, level, r)
-  if q.capacity > 0 and q.waiting >= q.capacity - mark_of(q, level) then
+  local bound = q.capacity - mark_of(q, level)
+  if q.capacity > 0 and q.living + q.places + q.taken >= bound and count_waiting(q) >= bound then
     return 'FULL'
   end
   if r.room > 0 and r.living >= r.room then
@@ -40,5 +41,5 @@ local function retry_ms(q, gap_us)
   if gap_us == 0 then
     return 1000
   end
-  return math.min(math.max(math.ceil(math.max(q.waiting, 1) * gap_us / 1000), 100), 3600000)
+  return math.min(math.max(math.ceil(math.max(count_waiting(q), 1) * gap_us / 1000), 100), 3600000)
 end

@@ -46,7 +46,7 @@ local function add_running(r, n)
   r.dirty = true
 end
 
-local function park(q, r, level)
+local function park(r, level)
   if not r.levels:find(level, 1, true) then
     r.levels = r.levels .. level
     r.dirty = true

@@ -24,7 +24,7 @@ local function more_members(q, level)
 end
 
 -- Fill a lane's buffer with its next ids: as many as could be taken, and one for the next head.
-local function read_lane(q, lane, want)
+local function read_lane(lane, want)
   if lane.alone then
     lane.ids = redis.call('ZRANGE', lane.key, lane.taken, lane.taken + want)
     lane.at, lane.count = 1, #lane.ids

@@ -76,9 +76,8 @@ class Cluster:
             self._refresh = asyncio.get_running_loop().create_task(self._learn())
         await asyncio.shield(self._refresh)
 
-    def moved(self, slot: int, endpoint: Endpoint) -> bool:
+    def moved(self, slot: int, endpoint: Endpoint) -> None:
         self._slots[slot] = endpoint
-        return True
 
     def start(self, on_switch: Callable[[str], None]) -> None:
         return

@@ -167,9 +167,10 @@ class Connection:
 
     def _follow(self, moved: Any, topology: Topology, key: Arg) -> bool:
         """Learn from MOVED; whether to send again."""
-        slot, endpoint = redirect_of(moved, topology.place(as_bytes(key)))
-        if not topology.moved(slot, endpoint):
+        if topology.sole is not None:
             return False
+        slot, endpoint = redirect_of(moved, topology.place(as_bytes(key)))
+        topology.moved(slot, endpoint)
         self._call_back()
         return True
 

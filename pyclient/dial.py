@@ -85,6 +85,8 @@ async def dial(
         await _shake_hands(link, endpoint, greeting, loop.time() + greeting.connect_timeout)
     except Unavailable as error:
         link.abort("the handshake failed")
+        if error.code in AUTH_CODES:
+            raise ConfigError(f"Redis at {endpoint}: {error}") from None
         # Not `unknown`: only the handshake was sent.
         raise Unavailable(f"Redis at {endpoint}: {error}", code=error.code) from None
     except BaseException:
@@ -151,21 +153,22 @@ def _matters(step: tuple[Arg, ...], reply: object) -> bool:
 def _explain(
     endpoint: Endpoint, greeting: Greeting, step: tuple[Arg, ...], reply: object
 ) -> PeakError:
-    code = code_of(reply)
+    code, verb = code_of(reply), step[0]
     if code in AUTH_CODES:
         return ConfigError(f"Redis at {endpoint}: {refusal_of(reply)}")
-    if code == "ERR" and "max number of clients" in str(reply):
-        return refusal_of(reply)
-    if step[0] == "AUTH":
+    refusal = refusal_of(reply)
+    if code not in ("ERR", "NOPROTO") or isinstance(refusal, Unavailable):
+        return refusal
+    if verb == "AUTH":
         return ConfigError(
             f"Redis at {endpoint} refused AUTH: correct user name and password in the address "
             "(a server without a password wants none)"
         )
-    if step[0] == "HELLO":
+    if verb == "HELLO":
         return ConfigError(f"Redis at {endpoint} does not speak RESP3: leave out protocol=3")
-    if step[0] == "SELECT" and code == "ERR":
+    if verb == "SELECT":
         return ConfigError(f"Redis at {endpoint} has no database {greeting.db}: {reply}")
-    return refusal_of(reply)
+    return refusal
 
 
 def _keep_alive(transport: asyncio.Transport) -> None:

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, cast
 import hiredis
 
 from .errors import Unavailable
+from .replies import error_of
 
 Arg: TypeAlias = str | bytes | int | float | memoryview
 """What a command may be made of. bool and None are not among them: say what you mean."""
@@ -73,6 +74,7 @@ class Link(asyncio.Protocol):
         self._retired = False
         self._gone = self._loop.create_future()
         self.sent = 0
+        self.answered = 0
         self.loads: dict[str, tuple[int, asyncio.Future[Any]]] = {}
         self.born = self._loop.time()
 
@@ -158,7 +160,7 @@ class Link(asyncio.Protocol):
                     if not future.done():
                         future.set_result(reply)
                 else:
-                    self.abort(f"Redis sent a reply that nobody asked for: {reply!r:.200}")
+                    self._abort_for(reply)
                     return
         except hiredis.ProtocolError as error:
             self.abort(f"what came is not the Redis protocol: {error}")
@@ -194,6 +196,14 @@ class Link(asyncio.Protocol):
         if isinstance(reply, hiredis.PushNotification):
             return True
         return self._on_push is not None and reply[:1] == [b"message"]
+
+    def _abort_for(self, reply: object) -> None:
+        """What comes unasked is either the server's last words (maxclients) or a broken line."""
+        if isinstance(reply, hiredis.ReplyError):
+            error = error_of(reply)
+            self.abort(str(error), code=error.code)
+        else:
+            self.abort(f"Redis sent a reply that nobody asked for: {reply!r:.200}")
 
     async def _hurry(self, args: tuple[Arg, ...], deadline: float) -> Any:
         if deadline <= self._loop.time():
@@ -270,6 +280,7 @@ class Link(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         written = len(self._pending) - len(self._out)
+        self.answered = self.sent - len(self._pending)
         pending, self._pending = self._pending, deque()
         for index, (future, _) in enumerate(pending):
             if not future.done():

@@ -49,7 +49,7 @@ def code_of(reply: object) -> str:
     return str(reply).partition(" ")[0]
 
 
-def error_of(reply: object) -> PeakError:
+def error_of(reply: object) -> Unavailable | ScriptError:
     """The exception for an error reply; for auth it is one that says what to do.
 
     Unavailable where the server can't serve now (nothing ran), else ScriptError.

@@ -30,8 +30,8 @@ class Topology(Protocol):
     async def lost(self, place: Endpoint) -> None:
         """Called when the place can't be reached: look again, within a second or two."""
 
-    def moved(self, slot: int, endpoint: Endpoint) -> bool:
-        """Learn from MOVED; False where this kind of topology can't follow."""
+    def moved(self, slot: int, endpoint: Endpoint) -> None:
+        """Learn from MOVED."""
 
     def start(self, on_switch: Callable[[str], None]) -> None:
         """Begin to watch; `on_switch` is called when another server has taken over."""
@@ -53,8 +53,8 @@ class Sole:
     async def lost(self, place: Endpoint) -> None:
         return
 
-    def moved(self, slot: int, endpoint: Endpoint) -> bool:
-        return False
+    def moved(self, slot: int, endpoint: Endpoint) -> None:
+        return
 
     def start(self, on_switch: Callable[[str], None]) -> None:
         return

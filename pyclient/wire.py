@@ -31,9 +31,9 @@ class Backoff:
         self._tries += 1
         return random.uniform(0.0, bound)
 
-    def reset(self) -> None:
-        """Call when a try has worked."""
-        self._tries = 0
+    def reset(self, tries: int = 0) -> None:
+        """Call when a try has worked; forget all tries but `tries`."""
+        self._tries = min(self._tries, tries)
 
     async def sleep(self) -> None:
         """Wait before the next try."""
@@ -58,6 +58,7 @@ class Wire:
         self._not_before = 0.0
         self._opening: asyncio.Task[Link | PeakError] | None = None
         self._closed = False
+        self._greeted = 0
         self.link: Link | None = None
 
     async def get(self, deadline: float) -> Link:
@@ -121,6 +122,7 @@ class Wire:
             self._not_before = loop.time() + self._backoff.next()
             return Unavailable("Redis closed the connection right after it was opened")
         link.on_end = self._ended
+        self._greeted = link.sent
         self.link = link
         if self._on_open is not None:
             self._on_open()
@@ -129,6 +131,9 @@ class Wire:
     def _ended(self, link: Link) -> None:
         if self.link is link:
             self.link = None
+            if link.answered > self._greeted:
+                # It was of use. Not forgotten at all: a call may be what ends it each time.
+                self._backoff.reset(1)
             self._slow_down(link)
 
     def _slow_down(self, link: Link) -> None:

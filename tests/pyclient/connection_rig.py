@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
+import pytest
+
 from pyclient.connection import Connection, Limits
+from pyclient.errors import Unavailable
 from pyclient.link import DEFAULT_LIMITS
 
 
@@ -40,3 +43,11 @@ async def connected(
         yield connection
     finally:
         await connection.aclose()
+
+
+@contextlib.contextmanager
+def unavailable(code: str, *, unknown: bool = False) -> Iterator[None]:
+    """Expect Unavailable with this code."""
+    with pytest.raises(Unavailable) as caught:
+        yield
+    assert (caught.value.code, caught.value.unknown) == (code, unknown), str(caught.value)

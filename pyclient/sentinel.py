@@ -18,14 +18,17 @@ from .wire import Backoff
 log = logging.getLogger("pyclient.connection")
 
 _ASK_S = 1.0
-_WATCHED = ("+switch-master", "+promoted-slave")
+_PROMISE_S = 3.0
+_EARLY = ("+failover-state-send-slaveof-noone", "+promoted-slave")
+_WATCHED = (*_EARLY, "+switch-master")
 
 
 class Sentinels(Sole):
     """The primary of a service, as its Sentinels name it.
 
     A deposed primary goes on taking writes for about ten seconds, all of them lost. So one
-    task a Sentinel listens for the switch, and the Sentinel that spoke first is asked first.
+    task a Sentinel listens, and from the moment in which the leader tells a replica to take over
+    that replica alone is tried; if it has not become primary in 3 s, the Sentinels are asked.
     """
 
     def __init__(self, address: Address, limits: Limits) -> None:
@@ -38,16 +41,19 @@ class Sentinels(Sole):
         self._tasks: list[asyncio.Task[None]] = []
         self._on_switch: Callable[[str], None] | None = None
         self._primary: Endpoint | None = None
+        self._promised_until = 0.0
 
     async def open(self, place: Endpoint) -> Link:
-        endpoint = await self._locate()
+        promised = asyncio.get_running_loop().time() < self._promised_until
+        endpoint = self._primary if promised else None
+        endpoint = endpoint or await self._locate()
         link = await dial(endpoint, self._greeting, limits=self._limits)
         try:
             await _want_primary(link, endpoint)
         except BaseException:
             link.abort("not the primary")
             raise
-        self._primary = endpoint
+        self._primary, self._promised_until = endpoint, 0.0
         return link
 
     def start(self, on_switch: Callable[[str], None]) -> None:
@@ -113,9 +119,9 @@ class Sentinels(Sole):
 
     async def _listen(self, sentinel: Endpoint, backoff: Backoff) -> None:
         def heard(message: list[Any]) -> None:
-            text = text_of(message[-1])
-            if message[0] == b"message" and self._service in text.split():
-                self._switched(sentinel, f"Sentinel says {text_of(message[1])} {text}")
+            primary = _announced(self._service, [text_of(part) for part in message])
+            if primary is not None:
+                self._switched(sentinel, primary)
 
         loop = asyncio.get_running_loop()
         link = await dial(sentinel, self._sentinel_greeting, on_push=heard)
@@ -125,17 +131,32 @@ class Sentinels(Sole):
             for channel in _WATCHED:
                 await link.ask(("SUBSCRIBE", channel), loop.time() + 2 * _ASK_S)
             backoff.reset()
-            if self._primary not in (None, primary):
-                self._switched(sentinel, f"Sentinel names {primary}")
+            self._switched(sentinel, primary)
             await link.wait_gone()
         finally:
             link.abort("no longer listening")
 
-    def _switched(self, sentinel: Endpoint, reason: str) -> None:
+    def _switched(self, sentinel: Endpoint, primary: Endpoint) -> None:
+        """All Sentinels tell each switch, at different times: the first one counts."""
+        if self._primary in (None, primary):
+            return
         self._prefer(sentinel)
-        log.warning("another primary of %s: %s", self._service, reason)
+        reason = f"Sentinel {sentinel} says that {primary} takes over"
+        log.warning("%s: %s", self._service, reason)
+        self._primary = primary
+        self._promised_until = asyncio.get_running_loop().time() + _PROMISE_S
         if self._on_switch is not None:
             self._on_switch(reason)
+
+
+def _announced(service: str, message: list[str]) -> Endpoint | None:
+    """The new primary of our service, if that is what the message is about."""
+    words = message[-1].split(" ")
+    if message[1] == "+switch-master" and words[0] == service:
+        return Endpoint(words[3], int(words[4]))
+    if message[1] in _EARLY and service in words[4:]:
+        return Endpoint(words[2], int(words[3]))
+    return None
 
 
 async def _want_primary(link: Link, endpoint: Endpoint) -> None:

@@ -1,0 +1,48 @@
+"""Limits of routes, announced to the queue: at the start, and when Redis came back without them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from pyclient.commands import Commands
+
+from .routes import Route
+
+log = logging.getLogger("worker_app.announce")
+
+BATCH = 64
+
+
+class Announcer:
+    """`concurrency` and `room` of routes live in Redis, where every client obeys them.
+
+    A queue that lost its state is known by its counters: they only rise, and now they fell.
+    """
+
+    def __init__(self, commands: Commands, routes: Iterable[Route]) -> None:
+        self._commands = commands
+        self._settings: dict[str, int] = {}
+        self._seen = -1
+        for route in routes:
+            for what, limit in (("concurrency", route.concurrency), ("room", route.room)):
+                if limit is not None:
+                    self._settings[f"{what} {route.name}"] = limit
+
+    async def announce(self) -> None:
+        """Set what the routes ask for; routes without a limit are left as they are."""
+        names = list(self._settings)
+        for start in range(0, len(names), BATCH):
+            some = names[start : start + BATCH]
+            await self._commands.configure({name: self._settings[name] for name in some})
+
+    async def check(self) -> float:
+        """Look at the queue, announce again where its state was lost; the lease in seconds."""
+        gauge: dict[str, Any] = await self._commands.gauge()
+        count = int(gauge["admitted"]) + int(gauge["leased"])
+        if count < self._seen:
+            log.warning("Redis lost the state of the queue: limits of routes are announced again")
+            await self.announce()
+        self._seen = count
+        return float(gauge["lease_ms"]) / 1000

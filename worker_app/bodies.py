@@ -1,0 +1,59 @@
+"""Large bodies travel beside the scripts, by plain GET and SET on the second connection."""
+
+from __future__ import annotations
+
+from pyclient.codec import INLINE_BYTES, MAX_BYTES
+from pyclient.connection import Backoff, Connection
+from pyclient.errors import BadPayload, Unavailable
+from pyclient.keys import Keys
+
+ANSWER_MS = 3_660_000
+"""Who waits for an answer removes it. This is for who doesn't, and for kept results: the worker
+is not told how long they are kept, so it is a little over the hour that `submit` keeps them."""
+
+
+class LargeBodies:
+    """Bodies of tasks that are too large for the scripts."""
+
+    def __init__(self, conn: Connection, keys: Keys, max_bytes: int = MAX_BYTES) -> None:
+        self._conn = conn
+        self._keys = keys
+        self._max = max_bytes
+
+    async def get_request(self, task_id: str, body: bytes) -> bytes:
+        """The inline form of a body that travelled by reference. Raises BadPayload."""
+        data: bytes | None = None
+        backoff = Backoff()
+        while True:
+            try:
+                data = await self._conn.command(
+                    b"GET", self._keys.request_body(task_id), timeout=30.0
+                )
+                break
+            except Unavailable:  # the deadline of the task ends this
+                await backoff.sleep()
+        if data is None:
+            raise BadPayload("its body is gone: it was removed, or its time in Redis was over")
+        return body[:1].lower() + data
+
+    async def put_answer(self, task_id: str, answer: bytes) -> bytes:
+        """Store an answer; returns what travels through the script."""
+        if len(answer) <= INLINE_BYTES:
+            return answer
+        if len(answer) > self._max:
+            raise BadPayload(
+                f"the result has {len(answer)} bytes, expected at most {self._max}: store it "
+                "elsewhere and return a reference"
+            )
+        key = self._keys.answer_body(task_id)
+        backoff = Backoff()
+        while True:
+            try:
+                await self._conn.command(b"SET", key, answer[1:], b"PX", ANSWER_MS, timeout=30.0)
+                return answer[:1].upper()
+            except Unavailable:
+                await backoff.sleep()
+
+    async def drop_answer(self, task_id: str) -> None:
+        """Remove an answer that nobody will get."""
+        await self._conn.command(b"UNLINK", self._keys.answer_body(task_id))

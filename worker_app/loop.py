@@ -1,0 +1,225 @@
+"""The conversation with the queue: claim, publish, hand back; one numbered call at a time.
+
+While a call is in flight what ends gathers; when it returns, all goes in the next, which also
+brings the next tasks. Nothing is polled: where there is nothing to say, it waits to be poked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from pyclient.commands import Commands, OldCallError
+from pyclient.connection import Backoff
+from pyclient.errors import ConfigError, PeakError, ScriptError, Unavailable
+from pyclient.model import Claimed, Published
+from pyclient.numbered import NumberedCaller
+from pyclient.sweeper import Sweeper
+
+from .announce import Announcer
+from .desk import Desk, Ended
+from .hints import Hints
+
+log = logging.getLogger("worker_app.loop")
+T = TypeVar("T")
+
+BATCH = 64
+BATCH_BYTES = 256 << 10
+PASS_ON_MS = 260
+"""A hint that came when it was of no use is renewed by a sweep, once its gate is open."""
+_PATIENCE_S = 300.0
+
+
+class ClaimLoop:
+    """Serves one queue until it is told to drain and everything is said."""
+
+    def __init__(
+        self,
+        commands: Commands,
+        caller: NumberedCaller,
+        desk: Desk,
+        hints: Hints,
+        announcer: Announcer,
+        *,
+        max_level: int,
+        drop_answer: Callable[[str], None],
+    ) -> None:
+        self._commands = commands
+        self._caller = caller
+        self._desk = desk
+        self._hints = hints
+        self._announcer = announcer
+        self._max_level = max_level
+        self._drop_answer = drop_answer
+        self._waiter: asyncio.Future[None] | None = None
+        self._want = True
+        self._failing = Backoff(base=0.1, cap=2.0)
+        self.sweeper = Sweeper(commands.sweep)
+        self.draining = False
+        self.recheck = False
+        self.progress = time.monotonic()
+
+    def poke(self) -> None:
+        """Something changed."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def hint(self) -> None:
+        """Something may wait in the line."""
+        self._want = True
+        if self._desk.free <= 0 and not self.draining:
+            self.sweeper.note(PASS_ON_MS)
+        self.poke()
+
+    def drain(self) -> None:
+        """Claim no more; end once nothing is left to say."""
+        self.draining = True
+        self.poke()
+
+    async def serve(self) -> None:
+        """Raises ConfigError where the queue can't be served by any worker."""
+        while True:
+            self.progress = time.monotonic()
+            try:
+                if not await self._turn():
+                    return
+            except OldCallError as error:
+                log.error("%s", error)
+            except Unavailable as error:
+                log.warning("Redis: %s", error)
+                await self._failing.sleep()
+            except ScriptError as error:
+                if error.code == "BADMODE":
+                    raise ConfigError(f"{error}: workers serve queues of mode pull") from None
+                log.error("the queue refuses this worker: %s", error)
+                await self._failing.sleep()
+
+    async def _turn(self) -> bool:
+        desk = self._desk
+        if desk.back:
+            await self._hand_back()
+        elif desk.ended:
+            await self._publish()
+        elif self.draining:
+            if not desk.busy:
+                return False
+            await self._wait()
+        elif self.recheck:
+            await self._announcer.check()
+            self.recheck = False
+        elif self._want and desk.free > 0:
+            await self._claim()
+        else:
+            await self._wait()
+        return True
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        if self._desk.free > 0 and not self.draining:
+            self._hints.idle()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self._hints.working()
+
+    async def _claim(self) -> None:
+        limit = min(BATCH, self._desk.free)
+        caller = self._caller.id
+        reply, sent_at = await self._numbered(
+            lambda number: self._commands.claim(caller, number, limit, self._max_level)
+        )
+        self._took(reply, limit, sent_at)
+
+    async def _publish(self) -> None:
+        desk = self._desk
+        batch = _first(desk.ended)
+        limit = 0 if self.draining else min(BATCH, max(0, desk.free))
+        caller = self._caller.id
+        try:
+            reply, sent_at = await self._numbered(
+                lambda number: self._commands.publish(caller, number, limit, self._max_level, batch)
+            )
+        except ScriptError:
+            await self._publish_singly(batch)
+            return
+        self._published(batch, reply)
+        self._took(reply, limit, sent_at)
+
+    async def _publish_singly(self, batch: Sequence[Ended]) -> None:
+        """A refused batch: the outcome that is at fault must not take the others along."""
+        desk, caller = self._desk, self._caller.id
+        del desk.ended[: len(batch)]
+        for number_of, outcome in enumerate(batch):
+            try:
+                reply, _ = await self._numbered(
+                    lambda number, one=outcome: self._commands.publish(  # type: ignore[misc]
+                        caller, number, 0, self._max_level, [one]
+                    )
+                )
+            except ScriptError as error:
+                log.error("task %s: its outcome was refused: %s", outcome[0], error)
+                desk.settle([outcome[1]])
+            except PeakError:
+                desk.ended[:0] = batch[number_of:]
+                raise
+            else:
+                desk.settle([outcome[1]])
+                self.sweeper.note(reply.next_ms)
+
+    async def _hand_back(self) -> None:
+        desk = self._desk
+        batch = desk.back[:BATCH]
+        caller = self._caller.id
+        reply, _ = await self._numbered(lambda number: self._commands.retry(caller, number, batch))
+        del desk.back[: len(batch)]
+        desk.settle(lease[1] for lease in batch)
+        self.sweeper.note(reply.next_ms)
+
+    async def _numbered(self, send: Callable[[int], Awaitable[T]]) -> tuple[T, float]:
+        """The reply, and when it was asked for: leases run from then on, not from its arrival."""
+        sent_at = 0.0
+
+        async def send_now(number: int) -> T:
+            nonlocal sent_at
+            self.progress = sent_at = time.monotonic()
+            return await send(number)
+
+        reply = await self._caller.run(send_now, patience=_PATIENCE_S)
+        self._failing.reset()
+        return reply, sent_at
+
+    def _published(self, batch: Sequence[Ended], reply: Published) -> None:
+        desk = self._desk
+        del desk.ended[: len(batch)]
+        desk.settle(outcome[1] for outcome in batch)
+        for outcome, word in zip(batch, reply.words, strict=True):
+            if word != "OK":
+                log.debug("task %s: its outcome came too late: %s", outcome[0], word)
+                if outcome[3][:1] in (b"M", b"R") and outcome[2] == "done":
+                    self._drop_answer(outcome[0])
+
+    def _took(self, reply: Claimed | Published, limit: int, sent_at: float) -> None:
+        self.sweeper.note(reply.next_ms)
+        if limit > 0:
+            self._want = reply.more or len(reply.tasks) >= limit
+        if self.draining:
+            for leased in reply.tasks:
+                self._desk.give_back(leased, 0, "its worker stops")
+        elif reply.tasks:
+            self._desk.start(reply.tasks, sent_at)
+
+
+def _first(ended: list[Ended]) -> list[Ended]:
+    """What fits into one call; at least one."""
+    count = size = 0
+    for outcome in ended[:BATCH]:
+        size += len(outcome[3])
+        if count and size > BATCH_BYTES:
+            break
+        count += 1
+    return ended[:count]

@@ -191,6 +191,10 @@ local function sweep(q)
   if q.now < q.gate then
     return 0, 0
   end
+  if q.places == 0 and redis.call('HLEN', q.prefix .. 'tasks') == 0 then
+    q.swept, q.gate, q.next = q.now, q.now + GATE, 0 -- nothing lives: idle is no outage
+    return 1, 0
+  end
   local filled = sweep_leases(q)
   q.swept = q.now
   q.graced = q.now < q.grace

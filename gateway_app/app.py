@@ -12,10 +12,12 @@ from typing import Any
 from fastapi import FastAPI
 
 from pyclient.errors import ConfigError
+from pyclient.http.headers import SERVER, http_date
 from pyclient.settings import Settings, load
 
 from .logs import setup
 from .pages import make_router, own_paths
+from .problems import own_server
 from .proxy import Proxy
 from .shared import Shared
 
@@ -46,7 +48,7 @@ class Gateway(FastAPI):
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1011})
         else:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, _stamped(scope, send))
 
     def _is_page(self, scope: Any) -> bool:
         return (
@@ -54,6 +56,21 @@ class Gateway(FastAPI):
             and scope["method"] in _PAGE_METHODS
             and self.shared.guard.check(scope).problem is None
         )
+
+
+def _stamped(scope: Any, send: Any) -> Any:
+    """Adds Date and Server to what FastAPI sends, where our server leaves them to us."""
+    if scope["type"] != "http" or not own_server(scope):
+        return send
+
+    async def stamped(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message["headers"]}
+            ours = [(b"date", http_date()), SERVER]
+            message["headers"] = [*message["headers"], *(p for p in ours if p[0] not in names)]
+        await send(message)
+
+    return stamped
 
 
 @contextlib.asynccontextmanager

@@ -22,9 +22,15 @@ class ClientGone(Exception):
     """The client left before its request was complete."""
 
 
+class BrokenOff(Exception):
+    """The answer broke off after its head was sent; the client's connection has been dropped."""
+
+
 def too_large(limit: int) -> Problem:
-    """413; the connection ends, since the rest of the body is not read."""
-    return Problem(413, "body", f"the body exceeds {limit} bytes", close=True)
+    """413. The connection stays: the server reads the rest (to a bound) and drops it, since a
+    client that still sends when its connection is closed may never see the answer.
+    """
+    return Problem(413, "body", f"the body exceeds {limit} bytes")
 
 
 async def chunks(

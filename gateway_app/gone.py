@@ -17,9 +17,10 @@ class WhileClientStays:
     The cancellation ends here; one that came from elsewhere goes on.
     """
 
-    __slots__ = ("_receive", "_task", "_watch", "_watcher", "gone")
+    __slots__ = ("_receive", "_task", "_wanted", "_watch", "_watcher", "gone")
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, *, watch: bool = True) -> None:
+        self._wanted = watch
         self._watch: Any = scope.get("extensions", {}).get("peak.watch")
         self._receive = receive
         self._watcher: asyncio.Task[None] | None = None
@@ -31,7 +32,7 @@ class WhileClientStays:
         self._task = task
         if self._watch is not None:
             self._watch(self._left)
-        else:
+        elif self._wanted:
             self._watcher = asyncio.get_running_loop().create_task(self._wait())
         return self
 

@@ -109,6 +109,9 @@ def _refused(code: str, title: str, retry_after: float | None) -> Problem:
     return Problem(503, code, f"{title}; try again later.", title=title, retry_after=retry_after)
 
 
+STOPPING = Problem(503, "stopping", "The gateway is shutting down.", retry_after=1.0, close=True)
+
+
 async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:
     """Send a problem as the whole answer."""
     retry = problem.retry_seconds()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 from pyclient.http.envelope import Request
-from pyclient.http.headers import response_headers
+from pyclient.http.errors import UpstreamError
+from pyclient.http.headers import Pairs, response_headers
 from pyclient.http.stream import Stream
 
 from .asgi import Receive, Scope, Send
-from .bodies import chunks
+from .bodies import BrokenOff, chunks
 from .guard import Checked
 from .problems import own_server
 from .shared import Shared
+
+_WAITED_MS = 50
 
 
 def make_request(
@@ -38,6 +42,26 @@ def make_request(
     )
 
 
+def answer_headers(
+    scope: Scope, status: int, pairs: Pairs, length: int | None
+) -> list[tuple[bytes, bytes]]:
+    """Header pairs for the client; a server that is not ours writes Date and Server itself."""
+    headers = response_headers(pairs, status=status, method=scope["method"], length=length)
+    if own_server(scope):
+        return headers
+    return [pair for pair in headers if pair[0] not in (b"date", b"server")]
+
+
+def timing_headers(waited_ms: int, took_ms: int | None) -> list[tuple[bytes, bytes]]:
+    """How long the line was, for an answer that had to wait; browsers show Server-Timing."""
+    if waited_ms < _WAITED_MS:
+        return []
+    timing = b"queue;dur=%d" % waited_ms
+    if took_ms is not None:
+        timing += b", upstream;dur=%d" % took_ms
+    return [(b"server-timing", timing), (b"peak-wait", b"%d" % waited_ms)]
+
+
 async def relay(
     shared: Shared,
     scope: Scope,
@@ -47,11 +71,14 @@ async def relay(
     request: Request,
     checked: Checked,
     limit: int | None,
-) -> tuple[int, int]:
-    """Forward and stream the answer back; returns status and bytes of the answer.
+    idle: bool = False,
+    extra: Pairs = (),
+) -> int:
+    """Forward and stream the answer back; returns its status.
 
-    Raises UpstreamError, RefusedBody or ClientGone as long as nothing was sent; what breaks later
-    drops the client's connection, so that half an answer can't be taken for a whole one.
+    PEAK_UPSTREAM_TIMEOUT bounds the whole or, if `idle`, the time in which nothing moves.
+    Raises UpstreamError, RefusedBody or ClientGone as long as nothing was sent. Later BrokenOff,
+    after the client's connection was dropped, so that half an answer is not taken for a whole.
     """
     body: AsyncIterator[bytes] | None = None
     if checked.has_body and checked.length != 0:
@@ -60,33 +87,39 @@ async def relay(
         shared.target,
         request,
         timeout=shared.settings.upstream_timeout,
+        idle=idle,
         body=body,
         length=checked.length,
     )
     try:
-        return stream.status, await _answer(scope, send, stream)
+        await pass_on(scope, send, stream, extra)
     finally:
         await stream.aclose()
+    return stream.status
 
 
-async def _answer(scope: Scope, send: Send, stream: Stream) -> int:
-    headers = response_headers(
-        stream.headers, status=stream.status, method=scope["method"], length=None
-    )
-    if not own_server(scope):
-        headers = [pair for pair in headers if pair[0] not in (b"date", b"server")]
-    await send({"type": "http.response.start", "status": stream.status, "headers": headers})
-    total = 0
+async def pass_on(scope: Scope, send: Send, stream: Stream, extra: Pairs = ()) -> None:
+    """Stream an answer to the client."""
+    start: dict[str, Any] = {
+        "type": "http.response.start",
+        "status": stream.status,
+        "headers": [*answer_headers(scope, stream.status, stream.headers, None), *extra],
+    }
+    await send(start)
     try:
         async for chunk in stream:
-            total += len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    except Exception:
-        abort = scope.get("extensions", {}).get("peak.abort")
-        if abort is None:
-            raise
-        abort()
-        return total
+    except UpstreamError as error:
+        _abort(scope)
+        raise BrokenOff(str(error)) from None
+    except BaseException:
+        _abort(scope)
+        raise
     with contextlib.suppress(RuntimeError):  # shorter than the target's Content-Length
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-    return total
+
+
+def _abort(scope: Scope) -> None:
+    abort = scope.get("extensions", {}).get("peak.abort")
+    if abort is not None:
+        abort()

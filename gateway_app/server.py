@@ -18,6 +18,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from pyclient.http.headers import SERVER, http_date
 from pyclient.settings import Settings
 
+from .tunnel import Tunnel
+
 _DISCARD_UP_TO = 64 * 1024 * 1024
 _REASONS = {
     400: b"Bad Request",
@@ -31,7 +33,8 @@ class Protocol(HttpToolsProtocol):
     """The server's side of a connection.
 
     Adds to the scope, under `extensions`: `peak.target` (the request target as it came),
-    `peak.watch` (calls back when the client is gone) and `peak.abort` (drops the connection).
+    `peak.watch` (calls back when the client is gone), `peak.abort` (drops the connection) and
+    `peak.tunnel` (hands it over as raw bytes).
     A head that does not end in size or time is refused before it is whole.
     """
 
@@ -47,9 +50,13 @@ class Protocol(HttpToolsProtocol):
         self._discarded = 0
         self._on_gone: Callable[[], None] | None = None
         self._head_timer: asyncio.TimerHandle | None = None
+        self._tunnel: Tunnel | None = None
         self._arm()
 
     def data_received(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel.feed(data)
+            return
         super().data_received(data)
         if self._in_head and self.parser is not None:
             self._head_bytes += len(data)
@@ -61,8 +68,10 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         super().connection_lost(exc)
-        if self._on_gone is not None:
+        if self._on_gone is not None and not self.cycle.response_complete:
             self._on_gone()
+        if self._tunnel is not None:
+            self._tunnel.end()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -84,6 +93,7 @@ class Protocol(HttpToolsProtocol):
             "peak.target": self.url,
             "peak.watch": self._watch,
             "peak.abort": self.transport.abort,
+            "peak.tunnel": self._hand_over,
         }
         self.scope["extensions"] = extensions
         super().on_headers_complete()
@@ -107,6 +117,13 @@ class Protocol(HttpToolsProtocol):
         self._on_gone = callback
         if callback is not None and self.transport.is_closing():
             callback()
+
+    def _hand_over(self) -> Tunnel:
+        """From here on the connection is the application's: uvicorn sees no more of it."""
+        self._on_gone = None
+        self._tunnel = Tunnel(self.transport, self.flow.drain)
+        self.cycle.disconnected = True  # so that nothing is answered in HTTP any more
+        return self._tunnel
 
     def _arm(self) -> None:
         self._head_timer = self.loop.call_later(self.head_timeout, self._late)

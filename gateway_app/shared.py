@@ -19,6 +19,8 @@ from .guard import Guard
 from .logs import LOGGER, fields
 
 _ENVELOPE_HEAD = 3 * 1024 * 1024
+ROUTE = "http"
+"""The route of proxied requests, in both modes."""
 _RETRY_S = 1.0
 _CHECK_S = 5.0
 _OVER_RUN_S = 2.0

@@ -87,7 +87,8 @@ class HttpClient:
         target: Target,
         request: Request,
         *,
-        timeout: float | None,
+        timeout: float,
+        idle: bool = False,
         body: AsyncIterator[bytes] | None = None,
         length: int | None = None,
         may_upgrade: bool = False,
@@ -95,8 +96,8 @@ class HttpClient:
         """Send a request and return as soon as the head of the answer is there.
 
         `body` is sent while it comes, with `length` as Content-Length or chunked; without it
-        `request.body` is sent. The caller closes the stream. `timeout` bounds the whole exchange,
-        None leaves that to the caller.
+        `request.body` is sent. The caller closes the stream. `timeout` bounds the whole
+        exchange or, if `idle`, the time between two signs of life.
         """
         loop = asyncio.get_running_loop()
         safe = request.method in SAFE and body is None
@@ -107,7 +108,9 @@ class HttpClient:
                 connection = await self._connect(target, loop, timeout)
             stream = Stream(connection, loop)
             head_only = request.method == b"HEAD"
-            connection.start(stream, head_only=head_only, timeout=timeout, may_upgrade=may_upgrade)
+            connection.start(
+                stream, head_only=head_only, timeout=timeout, idle=idle, may_upgrade=may_upgrade
+            )
             if body is None:
                 _send(connection, wire_head(target, request, upgrade=may_upgrade), request.body)
             else:
@@ -156,12 +159,12 @@ class HttpClient:
         return None
 
     async def _connect(
-        self, target: Target, loop: asyncio.AbstractEventLoop, left: float | None
+        self, target: Target, loop: asyncio.AbstractEventLoop, left: float
     ) -> Connection:
         if self._closed or len(self._open) + self._connecting >= self._max_connections:
             why = "the client is closed" if self._closed else "too many connections are open"
             raise UpstreamConnectError(f"the target was not called: {why}")
-        timeout = self._connect_timeout if left is None else min(self._connect_timeout, left)
+        timeout = min(self._connect_timeout, left)
         if timeout <= 0:
             raise UpstreamTimeout("no time was left to call the target")
         self._connecting += 1
@@ -255,10 +258,8 @@ async def _upload(
     """Send a streamed body; what goes wrong with it ends the exchange."""
     try:
         await send_body(connection, body, length)
-    except asyncio.CancelledError:
-        raise
     except Exception as error:
-        stream.fail(UpstreamBroke(f"the request's body broke off: {error}"))
+        stream.fail(error)
 
 
 def _quiet(connection: Connection) -> bool:

@@ -44,6 +44,7 @@ class Connection(asyncio.Protocol):
         self._write_paused = False
         self._head_only = False
         self._may_upgrade = False
+        self._idle = False
         self.sending = False
         self.answered = False
         self.tunnel = False
@@ -69,16 +70,33 @@ class Connection(asyncio.Protocol):
         return self._transport is None or self._transport.is_closing()
 
     def start(
-        self, sink: Sink, *, head_only: bool, timeout: float | None, may_upgrade: bool = False
+        self,
+        sink: Sink,
+        *,
+        head_only: bool,
+        timeout: float,
+        idle: bool = False,
+        may_upgrade: bool = False,
     ) -> None:
-        """Begin an exchange; `head_only` for HEAD. The time runs to the end of the answer."""
+        """Begin an exchange; `head_only` for HEAD.
+
+        The time runs to the end of the answer or, if `idle`, between two signs of life in
+        either direction.
+        """
         self._reset()
         self._sink = sink
         self._head_only = head_only
         self._may_upgrade = may_upgrade
         self.answered = False
-        if timeout is not None:
-            self._timer = self._loop.call_later(max(timeout, 0.0), self._expire, timeout)
+        self._timeout = timeout
+        self._idle = idle
+        self._alive = self._loop.time() if idle else 0.0
+        self._timer = self._loop.call_later(max(timeout, 0.0), self._expire)
+
+    def touch(self) -> None:
+        """A sign of life, for exchanges whose time runs between two of them."""
+        if self._idle:
+            self._alive = self._loop.time()
 
     def write(self, data: bytes | memoryview) -> None:
         """Send bytes; see `drain`."""
@@ -126,6 +144,8 @@ class Connection(asyncio.Protocol):
             self.abort()  # nobody asked: a late error page, or an attempt to poison the next answer
             return
         self.answered = True
+        if self._idle:
+            self._alive = self._loop.time()
         if self.tunnel:
             self._sink.data(data)
             return
@@ -232,7 +252,6 @@ class Connection(asyncio.Protocol):
             self.fail(UpstreamBroke("the target switched protocols without being asked"))
             return
         self.tunnel = True
-        self._stop_timer()
         if rest:
             self._sink.data(rest)
 
@@ -259,9 +278,15 @@ class Connection(asyncio.Protocol):
         if sink is not None:
             sink.fail(error)
 
-    def _expire(self, timeout: float) -> None:
+    def _expire(self) -> None:
         self._timer = None
-        self.fail(UpstreamTimeout(f"the target gave no complete answer within {timeout:.3g} s"))
+        if self._idle:
+            left = self._alive + self._timeout - self._loop.time()
+            if left > 0:
+                self._timer = self._loop.call_later(left, self._expire)
+                return
+        what = "nothing moved for" if self._idle else "no complete answer within"
+        self.fail(UpstreamTimeout(f"the target is too slow: {what} {self._timeout:.3g} s"))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

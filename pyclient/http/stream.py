@@ -33,7 +33,7 @@ class Stream:
         self._size = 0
         self._paused = False
         self._ended = False
-        self._error: UpstreamError | None = None
+        self._error: Exception | None = None
         self._more: asyncio.Future[None] | None = None
 
     # The sink.
@@ -58,7 +58,8 @@ class Stream:
         self._resume()  # the connection may carry another exchange before this one is read
         self._wake()
 
-    def fail(self, error: UpstreamError) -> None:
+    def fail(self, error: Exception) -> None:
+        """End with an UpstreamError, or with what the iterator of the request's body raised."""
         self._error = error
         self._ended = True
         if not self.started.done():
@@ -79,7 +80,7 @@ class Stream:
             yield chunk
 
     async def read(self) -> bytes:
-        """What has arrived, at least one byte; empty at the end. Raises UpstreamError."""
+        """What has arrived, at least one byte; empty at the end. Raises as `fail` was told."""
         while not self._chunks:
             if self._error is not None:
                 raise self._error
@@ -90,6 +91,7 @@ class Stream:
         data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._size = 0
+        self._connection.touch()  # the reader is alive, too
         self._resume()
         return data
 
@@ -102,6 +104,7 @@ class Stream:
         """Send bytes through an upgraded connection."""
         self._connection.write(data)
         await self._connection.drain()
+        self._connection.touch()
 
     async def aclose(self) -> None:
         """End the exchange; drops the connection unless the answer has been read to its end."""
@@ -132,6 +135,7 @@ async def send_body(connection: Connection, body: AsyncIterator[bytes], length: 
                 raise UpstreamBroke(f"the body is longer than the {length} bytes announced")
             connection.write(chunk if length is not None else b"%x\r\n%b\r\n" % (len(chunk), chunk))
             await connection.drain()
+            connection.touch()
             if connection.closed:
                 return
         if length is None:

@@ -1,0 +1,122 @@
+"""Hold mode: the gateway waits for its turn and calls the target itself, streaming both ways.
+
+No worker takes part and no body goes through Redis. A turn that is lost while the target answers
+(Redis gone for longer than a lease) ends the exchange: the slot may be another's by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from pyclient.errors import PeakError
+from pyclient.http.errors import UpstreamError
+
+from .asgi import Receive, Scope, Send
+from .bodies import ClientGone, RefusedBody
+from .gone import WhileClientStays
+from .guard import Checked
+from .problems import STOPPING, Problem, of_queue, of_upstream, own_server, send_problem
+from .relay import make_request, relay, timing_headers
+from .shared import ROUTE, Shared
+from .tunnel import open_tunnel
+
+
+class Held:
+    """The line in hold mode; answers the request and returns status and code."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    async def __call__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        target: bytes,
+        checked: Checked,
+        level: int,
+        began: float,
+    ) -> tuple[int, str]:
+        exchange = _Exchange(self._shared, scope, receive, send, target, checked)
+        problem: Problem | None = None
+        # A server that is not ours tells of a lost client only through the body's channel.
+        watched = own_server(scope) or not checked.has_body
+        async with WhileClientStays(scope, receive, watch=watched) as client:
+            try:
+                async with self._shared.queue.slot(
+                    ROUTE, level=level, timeout=self._shared.settings.ttl
+                ) as lease:
+                    await exchange.run(lease.waited_ms)
+            except UpstreamError as error:
+                problem = of_upstream(error)
+            except RefusedBody as refused:
+                problem = refused.problem
+            except PeakError as error:
+                problem = of_queue(error)
+            except asyncio.CancelledError:
+                if client.gone:
+                    raise
+                problem = STOPPING
+        if client.gone:
+            raise ClientGone
+        if problem is None:
+            return exchange.status, ""
+        if not exchange.started:
+            await send_problem(scope, send, problem)
+        return problem.status, problem.code
+
+
+class _Exchange:
+    """One call of the target; `started` once the client has got the head of an answer."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        target: bytes,
+        checked: Checked,
+    ) -> None:
+        self.started = False
+        self.status = 0
+        self._shared = shared
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._checked = checked
+        self._request = make_request(shared, scope, target, checked)
+
+    async def run(self, waited_ms: int) -> None:
+        """Call the target and pass its answer on."""
+        extra = timing_headers(waited_ms, None)
+        if self._checked.upgrade:
+            self.status = await open_tunnel(
+                self._shared,
+                self._scope,
+                self._sent,
+                request=self._request,
+                upgrade=self._checked.upgrade,
+                extra=extra,
+                started=self._note,
+            )
+            return
+        self.status = await relay(
+            self._shared,
+            self._scope,
+            self._receive,
+            self._sent,
+            request=self._request,
+            checked=self._checked,
+            limit=None,
+            idle=True,
+            extra=extra,
+        )
+
+    def _note(self) -> None:
+        self.started = True
+
+    async def _sent(self, message: object) -> None:
+        self.started = True
+        await self._send(message)  # type: ignore[arg-type]

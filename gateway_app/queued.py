@@ -1,0 +1,118 @@
+"""Worker mode: the request travels to a worker as an envelope, and its answer comes back as one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from pyclient.errors import PeakError, TaskExpired
+from pyclient.http.client import SAFE
+from pyclient.http.envelope import Answer, read_answer, write_request
+from pyclient.http.errors import UpstreamError
+
+from .asgi import Receive, Scope, Send
+from .bodies import ClientGone, read_body
+from .gone import WhileClientStays
+from .guard import Checked
+from .problems import STOPPING, Problem, of_kind, of_queue, of_upstream, send_problem
+from .relay import answer_headers, make_request, timing_headers
+from .shared import ROUTE, Shared
+
+_WORKER_SEEN_MS = 30_000
+
+
+class Queued:
+    """The line in worker mode; answers the request and returns status and code."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    async def __call__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        target: bytes,
+        checked: Checked,
+        level: int,
+        began: float,
+    ) -> tuple[int, str]:
+        settings = self._shared.settings
+        body = await read_body(
+            receive, checked, limit=settings.max_body, idle=settings.client_timeout
+        )
+        data, attempts = self._envelope(scope, target, checked, body)
+        problem: Problem | None = None
+        async with WhileClientStays(scope, receive) as client:
+            try:
+                answer = read_answer(await self._exchange(data, level, attempts))
+            except UpstreamError as error:
+                problem = of_upstream(error)
+            except PeakError as error:
+                problem = await self._problem(error)
+            except asyncio.CancelledError:
+                if client.gone:
+                    raise
+                problem = STOPPING
+        if client.gone:
+            raise ClientGone
+        if problem is None and answer.kind != "ok":
+            problem = of_kind(answer.kind, answer.status, str(answer.body, "utf-8", "replace"))
+        if problem is not None:
+            await send_problem(scope, send, problem)
+            return problem.status, problem.code
+        await _send(scope, send, answer, began)
+        return answer.status, ""
+
+    def _envelope(
+        self, scope: Scope, target: bytes, checked: Checked, body: bytes
+    ) -> tuple[bytes, int]:
+        """The envelope, and how often it may be tried: what may have acted is not repeated."""
+        request = make_request(self._shared, scope, target, checked, body)
+        data = write_request(
+            method=scope["method"],
+            target=target,
+            base=request.base,
+            head=request.head,
+            body=body,
+            has_host=not request.add_host,
+            framed=checked.has_body,
+        )
+        keyed = any(name == b"idempotency-key" for name, _ in scope["headers"])
+        return data, 2 if keyed or request.method in SAFE else 1
+
+    async def _exchange(self, data: bytes, level: int, attempts: int) -> bytes:
+        shared = self._shared
+        return await shared.queue.exchange(
+            ROUTE,
+            data,
+            level=level,
+            wait_ms=shared.wait_ms,
+            run_ms=shared.run_ms,
+            due_ms=shared.wait_ms + shared.run_ms,
+            attempts=attempts,
+        )
+
+    async def _problem(self, error: PeakError) -> Problem:
+        """What to tell the client; where its time was up, whether a worker was there at all."""
+        seen = True
+        if isinstance(error, TaskExpired):
+            try:
+                async with asyncio.timeout(1):
+                    claimed_ms = (await self._shared.queue.gauge())["claimed_ms"]
+                seen = 0 <= claimed_ms <= _WORKER_SEEN_MS
+            except (PeakError, TimeoutError):
+                pass  # 504 is the answer that promises nothing about workers
+        return of_queue(error, worker_seen=seen)
+
+
+async def _send(scope: Scope, send: Send, answer: Answer, began: float) -> None:
+    """Send the target's answer; one that waited says how long."""
+    status = answer.status
+    headers = answer_headers(scope, status, answer.headers, len(answer.body))
+    took_ms = answer.took_us // 1000
+    headers += timing_headers(int((time.perf_counter() - began) * 1000) - took_ms, took_ms)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    body = answer.body if status not in (204, 304) else b""
+    await send({"type": "http.response.body", "body": body})

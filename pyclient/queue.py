@@ -102,6 +102,11 @@ class Queue:
         if server is not None:
             await asyncio.to_thread(server.stop)
 
+    @property
+    def address(self) -> str:
+        """Where the queue is, for other processes: of an embedded server once it is open."""
+        return str(self._server.url) if self._server is not None else self.url
+
     # -- work -------------------------------------------------------------------------------
 
     async def call(

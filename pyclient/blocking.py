@@ -74,14 +74,22 @@ class Reader:
             self._link.abort(reason)
 
     async def _ready(self, args: tuple[Arg, ...]) -> Link:
-        if self._closed:
-            raise Unavailable("the reader was closed", code="CLOSED")
+        self._check_open()
         link = self._link
         if link is None or not link.usable:
             link = await self._open_link(key_of(args))
+            try:
+                self._check_open()
+            except Unavailable:
+                link.abort("the reader was closed meanwhile")
+                raise
             self._link = link
             self.epoch += 1
         return link
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("the reader was closed", code="CLOSED")
 
     async def _wait(self, link: Link, args: tuple[Arg, ...], wait_s: float) -> Any:
         loop = asyncio.get_running_loop()

@@ -104,7 +104,7 @@ class Connection:
         loop = asyncio.get_running_loop()
         if self._loop is not loop or self._pid != os.getpid():
             self._check_home()
-        command = (b"EVALSHA", script.sha, b"1", keys[0], *args)
+        command = (b"EVALSHA", script.sha, len(keys), *keys, *args)
         return await self._converse(command, keys[0], "call", loop.time() + timeout, script)
 
     async def command(self, *args: Arg, timeout: float = 5.0) -> Any:

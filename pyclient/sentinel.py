@@ -18,6 +18,7 @@ from .wire import Backoff
 log = logging.getLogger("pyclient.connection")
 
 _ASK_S = 1.0
+_PING_S = 5.0
 _PROMISE_S = 3.0
 _EARLY = ("+failover-state-send-slaveof-noone", "+promoted-slave")
 _WATCHED = (*_EARLY, "+switch-master")
@@ -132,7 +133,7 @@ class Sentinels(Sole):
                 await link.ask(("SUBSCRIBE", channel), loop.time() + 2 * _ASK_S)
             backoff.reset()
             self._switched(sentinel, primary)
-            await link.wait_gone()
+            await _while_it_answers(link)
         finally:
             link.abort("no longer listening")
 
@@ -157,6 +158,16 @@ def _announced(service: str, message: list[str]) -> Endpoint | None:
     if message[1] in _EARLY and service in words[4:]:
         return Endpoint(words[2], int(words[3]))
     return None
+
+
+async def _while_it_answers(link: Link) -> None:
+    """Return when the link has ended, raise Unavailable when it is silent."""
+    while True:
+        try:
+            async with asyncio.timeout(_PING_S):
+                return await link.wait_gone()
+        except TimeoutError:
+            await link.ask(("PING",), asyncio.get_running_loop().time() + 2 * _ASK_S)
 
 
 async def _want_primary(link: Link, endpoint: Endpoint) -> None:

@@ -88,20 +88,38 @@ class Embedded(Sole):
         self._limits = limits
         self._parse = parse
         self._server: EmbeddedServer | None = None
-        self._starting = asyncio.Lock()
+        self._starting: asyncio.Task[EmbeddedServer] | None = None
 
     async def open(self, place: Endpoint) -> Link:
-        async with self._starting:
-            if self._server is None or not await asyncio.to_thread(self._server.running):
-                self._server = await asyncio.to_thread(self._start)
-        address = self._parse(self._server.url)
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._running())
+            self._starting.add_done_callback(self._started)
+        # Shielded: a start that was begun ends in a server that `aclose` can stop.
+        server = await asyncio.shield(self._starting)
+        address = self._parse(server.url)
         greeting = Greeting.of(address, client_name=self._address.client_name)
         return await dial(address.endpoints[0], greeting, limits=self._limits)
 
     async def aclose(self) -> None:
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
         server, self._server = self._server, None
         if server is not None and not self._address.directory:
             await asyncio.to_thread(server.stop)
+
+    async def _running(self) -> EmbeddedServer:
+        server = self._server
+        if server is not None and not await asyncio.to_thread(server.running):
+            await asyncio.to_thread(server.stop)  # its guard and its directory are still there
+            server = None
+        if server is None:
+            server = await asyncio.to_thread(self._start)
+        return server
+
+    def _started(self, task: asyncio.Task[EmbeddedServer]) -> None:
+        self._starting = None
+        if not task.cancelled() and task.exception() is None:
+            self._server = task.result()
 
     def _start(self) -> EmbeddedServer:
         directory = self._address.directory

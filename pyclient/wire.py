@@ -59,6 +59,7 @@ class Wire:
         self._opening: asyncio.Task[Link | PeakError] | None = None
         self._closed = False
         self._greeted = 0
+        self._retiring: set[Link] = set()
         self.link: Link | None = None
 
     async def get(self, deadline: float) -> Link:
@@ -91,16 +92,17 @@ class Wire:
         if at_once:
             link.abort(reason)
         else:
+            self._retiring.add(link)
             link.retire()
 
     async def aclose(self) -> None:
         """End the link and the attempt; callers that wait get Unavailable."""
         self._closed = True
-        link, opening = self.link, self._opening
+        opening = self._opening
         if opening is not None:
             opening.cancel()
             await asyncio.wait([opening])
-        if link is not None:
+        for link in [*self._retiring, *([self.link] if self.link is not None else [])]:
             link.abort("the connection was closed on this side", code="CLOSED")
             await link.wait_gone()
 
@@ -129,6 +131,7 @@ class Wire:
         return link
 
     def _ended(self, link: Link) -> None:
+        self._retiring.discard(link)
         if self.link is link:
             self.link = None
             if link.answered > self._greeted:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -228,3 +230,44 @@ def loads(client: Any) -> int:
     """How often SCRIPT LOAD ran since CONFIG RESETSTAT."""
     stats = client.info("commandstats")
     return int(stats.get("cmdstat_script|load", {}).get("calls", 0))
+
+
+async def test_an_embedded_server_that_died_is_started_again() -> None:
+    async with connected("embedded://", patience=5.0) as connection:
+        assert await connection.call(COUNT, ["k"], []) == 1
+        facts = await connection.command("INFO", "server")
+        os.kill(int(facts.partition(b"process_id:")[2].split()[0]), signal.SIGKILL)
+        await asyncio.sleep(0.1)
+        assert await connection.call(COUNT, ["k"], []) == 1
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3, 30])
+async def test_an_open_that_is_cancelled_leaves_no_server(turns: int) -> None:
+    connection = Connection("embedded://")
+    opening = asyncio.ensure_future(connection.open())
+    for _ in range(turns):
+        await asyncio.sleep(0.001)
+    opening.cancel()
+    await asyncio.wait([opening])
+    assert opening.cancelled()
+
+
+SHARED = """
+import asyncio, sys
+from tests.pyclient.connection_rig import COUNT, connected
+
+async def main(url):
+    async with connected(url) as first, connected(url) as second:
+        print(await first.call(COUNT, ["k"], []), await second.call(COUNT, ["k"], []))
+    async with connected(url) as third:
+        print(await third.call(COUNT, ["k"], []))
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_an_embedded_directory_is_shared_and_kept(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SHARED, f"embedded://{tmp_path}"]
+    said = [subprocess.run(command, capture_output=True, text=True, check=True).stdout]
+    said += [subprocess.run(command, capture_output=True, text=True, check=True).stdout]
+    assert "".join(said).split() == ["1", "2", "3", "4", "5", "6"]

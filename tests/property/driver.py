@@ -1,0 +1,142 @@
+"""Calls the scripts over a plain connection and has every call explained."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from pyclient.scripts import Script, load_scripts
+
+from . import invariants
+from .explain import explain
+from .model import Model, Step, expect
+from .snapshot import Snapshot, dump, text
+
+PREFIX = "peak:{t}:"
+TEST_CLOCK = Path(__file__).parents[1] / "lua" / "clock.lua"
+START_MS = 59_000_000_000
+Arg = str | int | bytes
+
+
+def scripts_with_test_clock(root: Path | None = None) -> dict[str, Script]:
+    """All bundles, on the clock that the test sets."""
+    given = os.environ.get("PEAK_TEST_LUA")
+    return load_scripts(root or (Path(given) if given else None), {"clock": TEST_CLOCK})
+
+
+def encode(value: Arg) -> bytes:
+    """An argument as it travels."""
+    return value if isinstance(value, bytes) else str(value).encode("latin-1")
+
+
+def _shown(arg: bytes) -> str:
+    """An argument as `shlex.split` would read it again, but for bytes that do not print."""
+    word = repr(arg)[2:-1]
+    return word if word and " " not in word else f"'{word}'"
+
+
+class Driver:
+    """One queue, its model, and a client that sends nothing twice by itself."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        scripts: Mapping[str, Script],
+        seen: Counter[str] | None = None,
+    ) -> None:
+        self.client = client
+        self.scripts = scripts
+        self.seen = seen if seen is not None else Counter()
+        self.log: list[str] = []
+        self.healthy = True
+        self.model = Model(self.seen)
+        self.numbers: Counter[str] = Counter()
+        client.flushall()
+        self.now_ms = START_MS
+        self.snap = Snapshot(PREFIX)
+        self.tick(0)
+
+    def tick(self, ms: int) -> None:
+        """Move the clock."""
+        self.now_ms += ms
+        self.model.now = self.now_ms
+        self.client.set(PREFIX + "testclock", self.now_ms * 1000)
+        self.log.append(f"clock {ms:+} ms = {self.now_ms}")
+
+    def refresh(self) -> Snapshot:
+        """Read the keys again (after something beside the scripts has changed them)."""
+        self.snap = dump(self.client, PREFIX)
+        self.snap.strings.pop("testclock", None)
+        self.snap.ttl.pop("testclock", None)
+        return self.snap
+
+    def raw(self, verb: str, *args: Arg) -> Any:
+        """One EVALSHA, loaded once where the server does not know it; nothing is checked."""
+        script = self.scripts[verb]
+        words: tuple[Any, ...] = ("EVALSHA", script.sha, 1, PREFIX, *args)
+        try:
+            return self._send(words)
+        except redis.exceptions.NoScriptError:
+            self.client.script_load(script.text.decode("latin-1"))
+            return self._send(words)
+        except redis.ResponseError as error:
+            raise redis.ResponseError(script.explain(str(error))) from None
+
+    def _send(self, words: tuple[Any, ...]) -> Any:
+        return self.client.execute_command(*words)
+
+    def call(self, verb: str, *args: Arg) -> Any:
+        """One call, explained by the model; all invariants after it."""
+        sent = [encode(a) for a in args]
+        self.log.append(f"{verb} {' '.join(_shown(a) for a in sent)}")
+        before = self.snap
+        try:
+            reply = self.raw(verb, *sent)
+            self.log.append(f"  -> {reply!r}")
+            after = self.refresh()
+            explain(self.model, Step(verb, sent, reply, before, after))
+            broken = invariants.violations(after)
+            expect(not broken, "invariants after", verb, ":", *broken)
+        except Exception as error:
+            self.healthy = False
+            error.add_note(self.history())
+            raise
+        if verb == "attach":
+            # Real time must not end it: an inbox dies by `delete_inbox` alone.
+            self.client.pexpire(f"{PREFIX}inbox:{text(sent[0])}", 600_000)
+        return reply
+
+    def history(self, last: int = 400) -> str:
+        """The last calls, for a failure."""
+        return "\n".join(["the last calls:", *self.log[-last:]])
+
+    def numbered(self, verb: str, caller: str, *args: Arg) -> Any:
+        """A numbered call with the caller's next number."""
+        self.numbers[caller] += 1
+        return self.call(verb, caller, self.numbers[caller], *args)
+
+    def same_number(self, verb: str, caller: str, *args: Arg) -> Any:
+        """The caller's last number again."""
+        return self.call(verb, caller, self.numbers[caller], *args)
+
+    def delete_inbox(self, caller: str) -> None:
+        """The owner dies: its inbox goes (the test clock moves no TTL)."""
+        self.client.delete(f"{PREFIX}inbox:{caller}")
+        self.model.inboxes.pop(caller, None)
+        self.log.append(f"DEL inbox:{caller}")
+        self.refresh()
+
+    def pop_hints(self) -> int:
+        """All hints are read, as by workers that then die."""
+        popped = 0
+        for key in [k for k in self.snap.lists if k.startswith(("wake:", "told:"))]:
+            popped += 1
+            self.client.delete(PREFIX + key)
+        self.log.append("hints popped")
+        self.refresh()
+        return popped

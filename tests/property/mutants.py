@@ -1,0 +1,8 @@
+"""All mutants."""
+
+from __future__ import annotations
+
+from .mutants_leases import LEASES, RECORDS, SWEEPS
+from .mutants_lines import ENDS, HINTS, ROUTES
+
+MUTANTS = (*LEASES, *RECORDS, *SWEEPS, *ROUTES, *HINTS, *ENDS)

@@ -1,0 +1,247 @@
+"""Compound actions: short stories that random single calls would almost never tell."""
+
+from __future__ import annotations
+
+from .actions import Clients, Kind
+from .invariants import left_over
+from .model import expect
+
+WORKERS = {"w0": 0, "w3": 3, "w9": 9}
+OWNERS = ("g0", "g1", "kept")
+
+
+class Stories(Clients):
+    """Clients whose lives go wrong in the usual ways."""
+
+    @property
+    def lease_ms(self) -> int:
+        """Lease length of the queue."""
+        return self.model.conf.lease_ms
+
+    def ensure_inbox(self, owner: str) -> None:
+        """The owner lives."""
+        if owner not in self.model.inboxes:
+            self.attach(owner)
+
+    def take(self, worker: str, count: int) -> list[tuple[str, int]]:
+        """What the worker, or in hold mode any owner, comes to hold."""
+        if self.mode == "pull":
+            return self.claim(worker, count, WORKERS[worker])
+        return self.leases_of(OWNERS[count % 3])
+
+    def work(self, owner: str, worker: str, kinds: list[Kind]) -> list[tuple[str, int]]:
+        """Attach, admit, claim: something runs."""
+        self.ensure_inbox(owner)
+        self.admit(owner, kinds)
+        if self.mode == "hold":
+            return self.leases_of(owner)
+        return self.claim(worker, len(kinds), WORKERS[worker])
+
+    def finish(self, word: str = "done", limit: int = 0) -> None:
+        """Everybody publishes all they hold."""
+        for caller, leases in self.holders().items():
+            self.publish(caller, leases, word=word, limit=limit, top=WORKERS.get(caller, 9))
+
+    def then(self, owner: str, what: str) -> None:
+        """Something happens to what runs (the first holder's leases) or waits."""
+        held = sorted(self.holders().items())
+        worker, leases = held[-1] if held else ("w9", [])
+        if what == "cancel":
+            waiting = [t.id for t in self.model.in_state("waiting")]
+            if waiting:
+                self.cancel(owner, waiting[-2:])
+        elif not leases:
+            return
+        elif what == "renew":
+            self.renew(worker, leases)
+            self.outlast(self.lease_ms - 100)
+            self.publish(worker, leases)
+        elif what in {"told", "watch"}:
+            names = [name for name, _ in leases]
+            if what == "watch":
+                self.attach("kept", *names)
+            else:
+                self.cancel(owner, names[:2], "expired")
+            self.renew(worker, leases)
+        elif what == "failed" or self.mode == "hold":
+            self.publish(worker, leases, word="failed")
+        else:
+            self.retry(worker, leases, delay_ms=500 * (what == "due"), counted=int(what != "free"))
+            self.claim("w9", 4)
+
+    def outlast(self, ms: int) -> None:
+        """Time passes with somebody sweeping often enough that it is no outage."""
+        step = max(260, 2 * self.lease_ms // 5)
+        while ms > 0:
+            self.tick(min(step, ms))
+            ms -= step
+            self.sweep()
+
+    def lost_reply(self, owner: str, worker: str, other: str, kinds: list[Kind]) -> None:
+        """A claim's reply is lost; the lease ends, another claims; the old claim is sent again, and
+        the old fence published."""
+        leases = self.work(owner, worker, kinds)
+        at = len(self.sent) - 1
+        self.again(at)
+        self.outlast(self.lease_ms + 300)
+        if self.mode == "pull":
+            self.claim(other, len(kinds), WORKERS[other])
+        if other != worker or self.mode == "hold":
+            self.again(at)
+        if leases:
+            self.publish(worker, leases)
+
+    def crash_worker(self, owner: str, worker: str, kinds: list[Kind]) -> None:
+        """The worker dies with all it holds; its leases end and others take over."""
+        self.work(owner, worker, kinds)
+        self.outlast(self.lease_ms + 300)
+        if self.mode == "pull":
+            self.claim("w9", 4)
+
+    def zombie_publish(self, pick: int) -> None:
+        """Any lease ever given out is published again."""
+        if self.issued:
+            caller, name, fence = self.issued[pick % len(self.issued)]
+            words = self.publish(caller, [(name, fence)])
+            self.seen["zombie publish"] += words == ["STALE"]
+
+    def poison(self, owner: str, kind: Kind, how: str) -> None:
+        """A task that never succeeds: it must not be tried beyond its attempts."""
+        self.ensure_inbox(owner)
+        self.admit(owner, [kind])
+        for _ in range(kind.attempts + 1):
+            leases = self.take("w9", 1)
+            if not leases:
+                break
+            if how == "retry" and self.mode == "pull":
+                self.retry("w9", leases)
+            else:
+                self.outlast(self.lease_ms + 300)
+
+    def outage(self, owner: str, ms: int) -> None:
+        """Nobody calls for longer than half a lease; then the same owners and workers go on."""
+        held = self.holders()
+        self.tick(ms)
+        self.ensure_inbox(owner)
+        self.sweep()
+        for caller, leases in held.items():
+            self.renew(caller, leases)
+        self.seen["outage"] += 1
+
+    def rare_sweeper(self, owner: str, worker: str, kinds: list[Kind]) -> None:
+        """Somebody sweeps, but so seldom that each time looks like an outage: what had ended
+        before the sweep before the last has had its grace."""
+        self.work(owner, worker, kinds)
+        for _ in range(3):
+            self.tick(self.lease_ms + 100)
+            self.sweep()
+        self.seen["rare sweeper"] += 1
+
+    def hints_lost(self, worker: str) -> None:
+        """Hints are read by workers that die; whoever changes something next hints again."""
+        self.pop_hints()
+        for caller, leases in list(self.holders().items())[:1]:
+            if self.mode == "pull" and caller == worker:
+                self.retry(caller, leases)
+            else:
+                self.publish(caller, leases)
+
+    def fill_to_limit(self, owner: str, kind: Kind) -> None:
+        """More than fits: in the queue, in the route, among the running."""
+        self.ensure_inbox(owner)
+        self.admit(owner, [kind] * 8)
+        if self.mode == "pull":
+            self.claim("w9", 8)
+            self.claim("w3", 8, 3)
+
+    def drain(self) -> None:
+        """Everything comes to its end; nothing is left that has no life of its own."""
+        model = self.model
+        if model.conf.state == "paused":
+            self.configure(state="open")
+        for name, place in list(model.places.items()):
+            self.place(place.caller, "leave", name, place.route)
+        for _ in range(60):
+            if not model.tasks:
+                break
+            self.tick(max(260, self.lease_ms // 4))
+            self.sweep()
+            for task in list(model.in_state("due"))[:4]:
+                self.cancel(task.owner or "g0", [task.id])
+            if self.mode == "pull":
+                self.claim("w9", 16)
+            self.finish()
+        expect(not model.tasks, "these never end:", list(model.tasks.values()), self.history())
+        left = left_over(self.snap)
+        expect(not left, "left behind:", left, self.history())
+        self.seen["drained"] += 1
+
+    def deadline_race(self, owner: str, kind: Kind, off: int) -> None:
+        """The clock stands right before, at, or behind the last ms of a waiter."""
+        self.ensure_inbox(owner)
+        words = self.admit(owner, [kind])
+        self.outlast(max(0, kind.wait_ms - 2))
+        task = self.model.tasks.get(f"t{self.made:021d}")
+        if words == ["OK"] and task and task.state == "waiting":
+            self.tick(task.wait_until - self.now_ms + off)
+            self.seen[f"deadline race {off:+d}"] += 1
+        self.take("w9", 4)
+
+    def owner_dies(self, owner: str, ms: int) -> None:
+        """Its inbox is gone; what waits for it is not leased once a grace is over, whether a sweep
+        or a claim meets it first."""
+        self.sweep()
+        self.delete_inbox(owner)
+        self.outlast(ms)
+        self.take("w9", 8)
+        self.seen["owner died"] += 1
+
+    def cap_moves(self, owner: str, route: str, first: int, second: int, kinds: list[Kind]) -> None:
+        """A concurrency limit comes, changes, goes, while tasks of the route wait and run."""
+        self.configure(**{f"concurrency__{route}": first})
+        self.work(owner, "w9", kinds)
+        self.take("w9", 2)
+        self.pop_hints()
+        self.configure(**{f"concurrency__{route}": second})
+        self.take("w9", 4)
+
+    def place_cycle(self, owner: str, route: str, kinds: list[Kind]) -> None:
+        """A place is taken, handed on to a task, to a second one, and left."""
+        self.ensure_inbox(owner)
+        name = self.new_id()
+        if self.place(owner, "take", name, route) != "OK":
+            return
+        first, second = (
+            Kind(level=k.level, route=route, options=f"place={name}") for k in kinds[:2]
+        )
+        self.admit(owner, [first], ids=[name])
+        self.take("w9", 1)
+        if len(kinds) > 2:
+            self.finish()
+        self.admit(owner, [second], ids=[self.new_id()])
+        made = f"t{self.made:021d}"
+        holder = made if made in self.model.places else name
+        self.place(owner, "leave", holder, route)
+        self.place(owner, "leave", holder, route)
+
+    def cascade(self, owner: str, route: str, kinds: list[Kind]) -> None:
+        """Many wait for one slot, then the limit opens."""
+        self.configure(limit=1)
+        self.work(owner, "w9", kinds)
+        self.work(owner, "w9", kinds)
+        self.pop_hints()
+        self.configure(limit=8)
+        self.take("w9", 8)
+
+    def clock_back(self, owner: str, ms: int) -> None:
+        """The server's clock steps back; life goes on with what comes next."""
+        self.tick(-ms)
+        self.seen["clock set back"] += 1
+        self.sweep()
+        self.ensure_inbox(owner)
+
+    def script_flush(self) -> None:
+        """The server forgets all scripts."""
+        self.client.script_flush()
+        self.log.append("SCRIPT FLUSH")
+        self.seen["script flush"] += 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import random
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -20,9 +19,9 @@ from pyclient.model import Leased
 
 from .bodies import LargeBodies
 from .context import Context, Retry
+from .failures import TEXT_BYTES, describe, retry_ms
 from .held import NEVER, Held, Stop
 from .pools import Pools
-from .process_pool import RemoteError
 from .routes import Route
 
 log = logging.getLogger("worker_app.desk")
@@ -30,8 +29,6 @@ log = logging.getLogger("worker_app.desk")
 UNKNOWN_ROUTE_MS = 1000
 GRACE_S = 5.0
 _SECOND_LOOK_S = 0.1
-_LONGEST_BACKOFF_S = 60.0
-_TEXT_BYTES = 4000
 
 Ended = tuple[str, int, str, bytes]
 Back = tuple[str, int, int, bool, str]
@@ -247,12 +244,12 @@ class Desk:
             return
         text = describe(error)
         if isinstance(error, (Retry, *held.route.retry_on)):
-            delay_ms = _retry_ms(held, error)
+            delay_ms = retry_ms(held.leased.attempt, held.route.attempts, error)
             log.info("route %s: again in %d ms: %s", held.route.name, delay_ms, text)
             self._hand_back(held, delay_ms, text, counted=True)
             return
         log.warning("route %s: %s", held.route.name, text, exc_info=error)
-        self._report(held, "failed", text.encode()[:_TEXT_BYTES])
+        self._report(held, "failed", text.encode()[:TEXT_BYTES])
 
     # -- deadlines --------------------------------------------------------------------------
 
@@ -286,27 +283,6 @@ class Desk:
         else:
             self._stopped(held)  # it ignores cancellation: whoever waits need not
         held.look = held.deadline + self._grace
-
-
-def describe(error: BaseException) -> str:
-    """`<class>: <text>`, whatever the error's own `__str__` does."""
-    try:
-        text = str(error)
-    except Exception:  # the handler's own class may be broken
-        text = "(its text can't be had)"
-    if not isinstance(error, Retry | RemoteError):
-        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return text[:_TEXT_BYTES].encode("utf-8", "backslashreplace").decode()
-
-
-def _retry_ms(held: Held, error: BaseException) -> int:
-    """What the handler asked for, else full jitter. The last attempt is buried at once."""
-    attempt = held.leased.attempt
-    if attempt >= held.route.attempts:
-        return 0
-    if isinstance(error, Retry) and error.delay is not None:
-        return round(min(max(error.delay, 0.0), 2_592_000.0) * 1000)
-    return round(random.uniform(0.0, min(_LONGEST_BACKOFF_S, 2.0 ** min(attempt - 1, 16))) * 1000)
 
 
 def _begin(coro: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:

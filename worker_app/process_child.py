@@ -15,7 +15,7 @@ from typing import Any
 from pyclient.codec import decode, encode
 
 from .context import Context, Retry
-from .desk import describe
+from .failures import describe
 from .process_pool import HEAD_BYTES
 
 

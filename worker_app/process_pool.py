@@ -18,13 +18,10 @@ from typing import Any
 from pyclient.codec import decode, encode
 
 from .context import Retry
+from .failures import RemoteError
 from .held import Held
 
 HEAD_BYTES = 4
-
-
-class RemoteError(Exception):
-    """What a child said of its handler, as text."""
 
 
 class ProcessPool:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
+from pyclient.codec import MAX_BYTES
 from pyclient.errors import ConfigError
 from pyclient.keys import Keys
 from pyclient.settings import load, redis_address
@@ -47,6 +48,7 @@ class Worker:
         processes: int | None = None,
         drain_timeout: float = 25.0,
         grace: float = GRACE_S,
+        max_payload: int = MAX_BYTES,
     ) -> None:
         if not 1 <= concurrency <= 10_000:
             raise ConfigError(f"concurrency is {concurrency!r}, expected 1..10000")
@@ -59,6 +61,7 @@ class Worker:
         self.processes = processes or min(4, os.cpu_count() or 1)
         self.drain_timeout = drain_timeout
         self.grace = grace
+        self.max_payload = max_payload
         self.routes: dict[str, Route] = {}
         self._keys = Keys(prefix, name)
         self._lifespan = lifespan
@@ -165,4 +168,5 @@ class Worker:
             max_level=self.max_level,
             drain_timeout=self.drain_timeout,
             grace=self.grace,
+            max_payload=self.max_payload,
         )

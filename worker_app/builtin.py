@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from pyclient.http.envelope import MAX_HEAD
 from pyclient.settings import Settings, redis_address
 
 from .app import Worker
@@ -33,6 +34,7 @@ def make_worker(settings: Settings) -> Worker:
         lifespan=lifespan,
         concurrency=settings.worker_concurrency,
         drain_timeout=settings.drain_timeout,
+        max_payload=settings.max_response + MAX_HEAD,
     )
     # The route bounds each call by itself and answers 504; this is for where it can't.
     timeout = settings.connect_timeout + settings.upstream_timeout + _MARGIN_S

@@ -13,6 +13,7 @@ import time
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
+from pyclient.codec import MAX_BYTES
 from pyclient.commands import Commands
 from pyclient.connection import Backoff, Connection
 from pyclient.errors import PeakError, Unavailable
@@ -66,6 +67,7 @@ class Session:
         max_level: int,
         drain_timeout: float,
         grace: float = GRACE_S,
+        max_payload: int = MAX_BYTES,
     ) -> None:
         self._drain_timeout = drain_timeout
         self._grace = grace
@@ -84,7 +86,7 @@ class Session:
         self._checked_at = time.monotonic()
         self.alive_at = time.monotonic()
         commands = Commands(self._conn, scripts(), keys)
-        self._bodies = LargeBodies(self._conn, keys)
+        self._bodies = LargeBodies(self._conn, keys, max_payload)
         self.desk = Desk(
             routes,
             self._bodies,

@@ -85,6 +85,12 @@ class Protocol(HttpToolsProtocol):
             self._refused = 414
             raise ValueError("the request target is too long")
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # What follows a chunked body comes here too: a trailer is no header, and nobody has
+        # looked at it (the guard saw the head only).
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._in_head = False
         if self._head_timer is not None:

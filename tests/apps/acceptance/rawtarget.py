@@ -134,6 +134,11 @@ def _body(wire: Wire, lines: Lines) -> tuple[bytes, bytes]:
         parts.append(data[:-2])
 
 
+def _headless(said: bytes) -> bytes:
+    """A whole answer without its body."""
+    return said[: said.index(_HEAD_END) + len(_HEAD_END)]
+
+
 class RawTarget:
     """See `raw_target`. `answers` maps a path to bytes or a script, `default` is for the rest."""
 
@@ -185,7 +190,7 @@ class RawTarget:
         if not isinstance(said, bytes):
             said(seen, wire)
             return
-        wire.send(said)
+        wire.send(_headless(said) if method == b"HEAD" else said)
         if b"\r\nconnection: close\r\n" in said.lower():
             wire.close()
 

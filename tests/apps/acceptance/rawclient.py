@@ -75,7 +75,7 @@ class RawClient:
         return self.rest(), "close"
 
     def _chunked(self) -> bytes:
-        parts = []
+        parts: list[bytes] = []
         while True:
             size = int(self._wire.until(b"\r\n").split(b";")[0], 16)
             data = self._wire.exactly(size + 2)

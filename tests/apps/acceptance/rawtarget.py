@@ -18,7 +18,7 @@ _HEAD_END = b"\r\n\r\n"
 
 
 def split_head(head: bytes) -> tuple[bytes, Lines]:
-    """First line and header lines; only CR LF ends a line, one blank after the colon is left out."""
+    """First line and header lines; only CR LF ends a line, one blank after the colon goes."""
     first, *rest = head.removesuffix(_HEAD_END).split(b"\r\n")
     lines = []
     for line in rest:
@@ -124,7 +124,8 @@ def _body(wire: Wire, lines: Lines) -> tuple[bytes, bytes]:
     if fields.get(b"transfer-encoding", b"").lower() != b"chunked":
         body = wire.exactly(int(fields.get(b"content-length", b"0")))
         return body, body
-    parts, raw = [], []
+    parts: list[bytes] = []
+    raw: list[bytes] = []
     while True:
         size = wire.until(b"\r\n")
         data = wire.exactly(int(size, 16) + 2)

@@ -1,9 +1,9 @@
 """Real processes around a scripted target: gateways, workers, and a Redis of their own.
 
-    with site() as here:
-        here.gateway()
-        here.worker()
-        assert here.ask(b"GET", b"/path").status == 200
+with site() as here:
+    here.gateway()
+    here.worker()
+    assert here.ask(b"GET", b"/path").status == 200
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ PROBE = b"/~probe"
 class Process:
     """A process of ours with its log."""
 
-    def __init__(self, module: str, words: Sequence[str], env: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self, module: str, words: Sequence[str], env: dict[str, str], folder: Path
+    ) -> None:
         self.log = folder / f"{module}-{next(_numbers)}.log"
         self.cwd = Path(tempfile.mkdtemp(dir=folder))
         with self.log.open("wb") as out:

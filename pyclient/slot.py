@@ -103,10 +103,14 @@ class Slot:
         if word != b"granted":
             raise self._ended(entry.id, value)
         fence = int(rest.split()[0])
-        self._lease = Lease(entry.id, fence, round((loop.time() - began) * 1000))
-        await self._check_age(self._lease)
-        self._keeper.held[entry.id] = self._lease
-        return self._lease
+        lease = self._lease = Lease(entry.id, fence, round((loop.time() - began) * 1000))
+        try:
+            await self._check_age(lease)
+        except BaseException:  # nobody will run, so the turn is the next one's
+            self._line.end(lease.id, lease.fence)
+            raise
+        self._keeper.held[entry.id] = lease
+        return lease
 
     async def enter_detached(self) -> Lease:
         """Take the turn without tying it to this task: a lost lease only shows in `lost`."""

@@ -46,11 +46,14 @@ class Inbox:
         caller: str,
         reader: Callable[[], Reader],
         resend: Callable[[Waiter], None],
+        *,
+        grants: bool = False,
     ) -> None:
         self._commands = commands
         self._caller = caller
         self._make_reader = reader
         self._resend = resend
+        self._grants = grants
         self._waiters: dict[str, list[Waiter]] = {}
         self._task: asyncio.Task[None] | None = None
         self._stale = False
@@ -162,7 +165,8 @@ class Inbox:
                 if value == b"gone":
                     gone.append(waiter)
                 elif value.startswith(b"running\n"):
-                    waiter.deliver(b"granted" + value[7:])
+                    if self._grants:  # in hold mode that is the news; else its end will be
+                        waiter.deliver(b"granted" + value[7:])
                 elif value not in (b"waiting", b"due"):
                     self.take(waiter.id, value)
         while await self._next(reader, key, 0):

@@ -90,7 +90,7 @@ class Line:
         self.commands = commands
         self.mode = mode
         self.caller = NumberedCaller()
-        self.inbox = Inbox(commands, self.caller.id, reader, self._resend)
+        self.inbox = Inbox(commands, self.caller.id, reader, self._resend, grants=mode == "hold")
         self.sweeper = Sweeper(commands.sweep)
         self._admits: deque[Entry] = deque()
         self._ends: deque[tuple[str, int, asyncio.Future[str]]] = deque()

@@ -1,0 +1,141 @@
+"""Workers for the tests: in this process, or as the command that users run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+from pyclient import Queue
+from pyclient.commands import Commands
+from pyclient.connection import Connection
+from pyclient.keys import Keys
+from pyclient.scripts import load_scripts
+from tests.servers import Server, until
+from worker_app import Worker
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextlib.asynccontextmanager
+async def serving(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a worker while the block runs, and stop it in good order."""
+    task = asyncio.create_task(worker.run())
+    try:
+        yield task
+    finally:
+        if not task.done():
+            worker.stop()
+        await task
+
+
+@contextlib.asynccontextmanager
+async def line(server: Server, name: str, worker: Worker) -> AsyncIterator[Queue]:
+    """A worker and a queue to call it by."""
+    async with serving(worker), Queue.from_url(server.url, name=name) as queue:
+        yield queue
+
+
+@contextlib.asynccontextmanager
+async def commands(server: Server, name: str) -> AsyncIterator[Commands]:
+    """The bare scripts."""
+    conn = Connection(server.url)
+    await conn.open()
+    try:
+        yield Commands(conn, load_scripts(), Keys("peak", name))
+    finally:
+        await conn.aclose()
+
+
+async def eventually(
+    condition: Callable[[], object], *, timeout: float = 10.0, what: str = ""
+) -> None:
+    """Poll until it holds, without blocking the loop."""
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout:g} s: {what or condition}")
+        await asyncio.sleep(0.01)
+
+
+class Command:
+    """`python -m worker_app` with handlers of handlers.py, its output in a file."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
+        self.process = process
+        self._output = output
+
+    @property
+    def output(self) -> str:
+        """What it wrote so far."""
+        return self._output.read_text(encoding="utf-8")
+
+    def children(self) -> list[int]:
+        """Its worker processes, by pid."""
+        found = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return sorted(int(pid) for path in found for pid in path.read_text().split())
+
+    def wait(self, timeout: float = 20.0) -> int:
+        """The exit code."""
+        return self.process.wait(timeout)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end."""
+        self.process.send_signal(number)
+        return self.wait()
+
+
+@contextlib.contextmanager
+def command(server: Server, name: str, folder: Path, *words: str, **env: str) -> Iterator[Command]:
+    """Start it, and kill what is left at the end of the block."""
+    ours = ("PEAK_", "FAST_PRIORITY_")
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(ours) or k.startswith("PEAK_TEST")
+    }
+    kept.pop("PEAK_TEST_PROCESS", None)
+    output = folder / f"{time.monotonic_ns()}.log"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker_app", *(words or ("tests.worker.handlers:worker",))],
+            cwd=ROOT,
+            env={**kept, "T_URL": server.url, "T_QUEUE": name, "T_FOLDER": str(folder), **env},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+        )
+    made = Command(process, output)
+    try:
+        yield made
+    finally:
+        left = made.children()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended (a zombie has)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def lines(folder: Path, file: str = "ran") -> list[str]:
+    """What handlers of handlers.py noted: one line a run."""
+    path = folder / file
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def wait_for_lines(folder: Path, count: int, *, timeout: float = 15.0) -> None:
+    """Until so many runs were noted."""
+    until(lambda: len(lines(folder)) >= count, timeout=timeout, what=f"{count} runs")

@@ -227,3 +227,22 @@ async def test_a_replica_is_refused_until_it_is_a_primary_again(server: Server) 
             client.execute_command("REPLICAOF", "NO", "ONE")
         assert await connection.call(COUNT, ["k"], []) == 1
         await connection.command("DEL", "k")
+
+
+async def test_who_is_cancelled_takes_nobody_with_him(server: Server) -> None:
+    """Loading and connecting are shared: the first to ask may be the first to leave."""
+    async with FaultProxy(server.url) as proxy, connected(proxy.url) as connection:
+        for fault in ("flush", "cut"):
+            if fault == "flush":
+                server.client().script_flush()
+            else:
+                proxy.cut_all()
+                await asyncio.sleep(0.01)
+            proxy.delay = lambda: 0.02
+            calls = [asyncio.ensure_future(connection.call(ECHO, ["k"], [n])) for n in range(4)]
+            await asyncio.sleep(0.03)
+            for call in calls[:2]:
+                call.cancel()
+            await asyncio.wait(calls)
+            assert [call.cancelled() for call in calls] == [True, True, False, False]
+            assert [call.result() for call in calls[2:]] == [[b"OK", b"2"], [b"OK", b"3"]]

@@ -14,7 +14,7 @@ The only module of pyclient that imports FastAPI.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any
 
@@ -28,7 +28,7 @@ from .queue import Queue
 
 log = logging.getLogger("pyclient.fastapi")
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any] | None]]
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 
 
 class _Limited(RateLimited, HTTPException):
@@ -82,28 +82,28 @@ class RateLimit:
 def lifespan(queue: Queue | str, inner: Lifespan | None = None) -> Lifespan:
     """A lifespan that opens and closes `queue` (or one of that address), around `inner`.
 
-    The queue is `request.state.queue`, also as the dependency `CurrentQueue`. Without Redis the
-    program starts all the same; calls raise Unavailable until it is back.
+    The queue is `app.state.queue`, and in handlers the dependency `CurrentQueue`. Without Redis
+    the program starts all the same; calls raise Unavailable until it is back.
     """
     shared = Queue.from_url(queue) if isinstance(queue, str) else queue
 
     @asynccontextmanager
-    async def run(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
+    async def run(app: FastAPI) -> AsyncIterator[Any]:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(shared.aclose)
             try:
                 await shared.open()
             except Unavailable as error:
                 log.warning("started without Redis: %s", error)
-            state = await stack.enter_async_context(inner(app)) if inner is not None else None
-            yield {**(state or {}), "queue": shared}
+            app.state.queue = shared
+            yield await stack.enter_async_context(inner(app)) if inner is not None else None
 
     return run
 
 
 def current_queue(request: Request) -> Queue:
     """The queue of `lifespan`."""
-    queue: Queue = request.state.queue
+    queue: Queue = request.app.state.queue
     return queue
 
 
@@ -121,9 +121,9 @@ async def answer_error(request: Request, error: Exception) -> Response:
     return Response(problem.body, problem.status, problem.headers)
 
 
-exception_handlers: dict[int | type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
-    PeakError: answer_error
-}
+exception_handlers: dict[
+    int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]
+] = {PeakError: answer_error}
 """For `FastAPI(exception_handlers=exception_handlers)`: 429 and 503 with Retry-After, 504 out of
 time, 502 worker lost, 500 handler failed."""
 

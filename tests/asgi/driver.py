@@ -25,7 +25,7 @@ class Exchange:
         self.sent: list[Message] = []
         self._app = app
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
-        self._scope = {
+        self._scope: dict[str, Any] = {
             "type": kind,
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",

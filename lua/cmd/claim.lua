@@ -33,9 +33,7 @@ end
 sweep(q)
 local picked, more = choose(q, limit, max_level)
 lease(q, picked, caller)
-if #picked < limit and more == 0 and not q.wakes:find(max_level, 1, true) then
-  q.wakes = q.wakes .. max_level
-end
+note_idle(q, #picked, limit, more, max_level)
 q.claimed = q.now
 wake(q)
 save_routes(q)

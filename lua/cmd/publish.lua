@@ -89,6 +89,7 @@ else
     picked, more = choose(q, limit, max_level)
     lease(q, picked, caller)
   end
+  note_idle(q, #picked, limit, more, max_level)
   wake(q)
 end
 if #ran > 0 then

@@ -1,6 +1,12 @@
 -- @include queue
--- A hint for idle workers where something waits that may run. A lost hint costs one poll.
+-- A worker that got less than it asked for blocks next, and wants hints from now on.
+local function note_idle(q, got, limit, more, max_level)
+  if got < limit and more == 0 and not q.wakes:find(max_level, 1, true) then
+    q.wakes = q.wakes .. max_level
+  end
+end
 
+-- A hint for idle workers where something waits that may run. A lost hint costs one poll.
 local function wake(q)
   if q.levels == '' or q.wakes == '' or q.state == PAUSED then
     return

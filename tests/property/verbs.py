@@ -45,6 +45,8 @@ def publish(m: Model, step: Step) -> Explained:
         leases = claimed(
             m, step, step.reply[4], want=int(limit), max_level=int(top), more=more, worker=caller
         )
+        if len(leases) < int(limit) and not more:
+            m.wakes.add(int(top))
     ended_waiters(m, step)
     return words, leases
 

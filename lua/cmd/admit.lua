@@ -106,9 +106,6 @@ local function refusal(t, state)
   if state.seen[t.id] then
     return 'KNOWN'
   end
-  if (p.keep > 0 or number == 0) and redis.call('EXISTS', q.prefix .. 'result:' .. t.id) == 1 then
-    return 'KNOWN'
-  end
   local same = p.same and find_same(p, state.same)
   if same then
     return same
@@ -168,8 +165,13 @@ local function decide(tasks, ids, names)
     words = {},
     pace = { taken = {}, names = names },
   }
+  local kept = {}
   for i = 1, #tasks do
     state.seen[ids[i]] = rows[i] and true or nil
+    kept[i] = q.prefix .. 'result:' .. ids[i]
+  end
+  for i = 1, redis.call('EXISTS', unpack(kept)) > 0 and #tasks or 0 do
+    state.seen[ids[i]] = state.seen[ids[i]] or redis.call('EXISTS', kept[i]) == 1
   end
   for i = 1, #tasks do
     local word = refusal(tasks[i], state)

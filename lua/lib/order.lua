@@ -217,6 +217,9 @@ local function choose(q, want, max_level)
     local lane, bound, bound_digit = best_of(q, plan)
     if lane and left > 0 then
       take(q, lane, bound, bound_digit, left, plan)
+      if q.caps == 1 then
+        sift(q, plan) -- the next choice depends on who of these really runs
+      end
     elseif #plan.ids > 0 then
       sift(q, plan)
     else

@@ -12,8 +12,8 @@ local function post_value(posts, inbox, id, value, keep_s)
   local n = #post
   post[n + 1], post[n + 2] = id, value
   if keep_s > 0 then
-    posts.kept = posts.kept or {}
-    posts.kept[id] = true
+    post.spare = post.spare or {}
+    post.spare[id] = true
   end
 end
 
@@ -23,8 +23,6 @@ end
 
 -- XADD answers false where the inbox is gone: the value is kept for a minute instead.
 local function send_posts(q, posts)
-  local kept = posts.kept or {}
-  posts.kept = nil
   for inbox, post in pairs(posts) do
     for first = 1, #post, 2 * ENTRY do
       local last = math.min(first + 2 * ENTRY - 1, #post)
@@ -36,7 +34,7 @@ local function send_posts(q, posts)
         unpack(post, first, last)
       )
       for i = first, sent and 0 or last, 2 do
-        if not kept[post[i]] then
+        if not (post.spare and post.spare[post[i]]) then
           keep_value(q, post[i], post[i + 1], 60000)
         end
       end

@@ -7,8 +7,9 @@ local function read_options(p, text, buckets)
     local name, value = option:match('^(%a+)=(.+)$')
     if name == 'take' then
       p.take = {}
-      for which, cost in value:gmatch('([^:,]*):?([^,]*)') do
-        local bucket = buckets[int_arg(which, 1, math.max(#buckets, 1), 'take')]
+      for part in value:gmatch('[^,]+') do
+        local which, cost = part:match('^(%d+):(%d+)$')
+        local bucket = which and buckets[int_arg(which, 1, math.max(#buckets, 1), 'take')]
         if not bucket or #p.take == 4 then
           bad('take', 'up to 4 of <bucket number>:<cost>')
         end

@@ -13,8 +13,6 @@ from .actions import Kind
 from .driver import scripts_with_test_clock
 from .stories import Stories
 
-OPEN = pytest.mark.xfail(strict=True, reason="found, not mended yet")
-
 
 @pytest.fixture
 def queue(server: Server, request: pytest.FixtureRequest) -> Any:
@@ -26,20 +24,17 @@ def queue(server: Server, request: pytest.FixtureRequest) -> Any:
     line.client.flushall()
 
 
-@OPEN
 def test_a_task_may_take_from_two_buckets(queue: Stories) -> None:
     buckets = [("all", 3, 1_000_000, 3), ("one", 1, 1_000_000, 2)]
     assert queue.admit("g0", [Kind(options="take=1:1,2:1")], buckets=buckets) == ["OK"]
 
 
-@OPEN
 def test_an_id_with_a_kept_result_is_known_to_every_profile(queue: Stories) -> None:
     queue.admit("g0", [Kind(keep_s=60)])
     queue.publish("w9", queue.claim("w9", 1))
     assert queue.admit("g0", [Kind()], ids=[f"t{1:021d}"]) == ["KNOWN"]
 
 
-@OPEN
 def test_a_limit_that_comes_live_does_not_change_the_order_of_a_route(queue: Stories) -> None:
     queue.admit("g0", [Kind()])
     queue.configure(concurrency__r0=2)
@@ -48,7 +43,6 @@ def test_a_limit_that_comes_live_does_not_change_the_order_of_a_route(queue: Sto
     assert queue.claim("w9", 4)[0][0] == f"t{1:021d}"
 
 
-@OPEN
 def test_a_dead_candidate_of_a_capped_route_takes_no_slot(queue: Stories) -> None:
     queue.configure(level_step_ms=0, concurrency__r1=1)
     late, behind, other = Kind(level=9, route="r1", wait_ms=1), Kind(route="r1"), Kind()
@@ -58,7 +52,6 @@ def test_a_dead_candidate_of_a_capped_route_takes_no_slot(queue: Stories) -> Non
     assert [name for name, _ in queue.claim("w9", 2)] == [f"t{2:021d}", f"t{3:021d}"]
 
 
-@OPEN
 def test_a_watched_task_of_a_dead_owner_leaves_a_result(queue: Stories) -> None:
     queue.attach("g1")
     queue.admit("g1", [Kind()])
@@ -69,7 +62,6 @@ def test_a_watched_task_of_a_dead_owner_leaves_a_result(queue: Stories) -> None:
     assert queue.client.exists(f"{queue.snap.prefix}result:t{1:021d}")
 
 
-@OPEN
 def test_a_caller_may_be_named_kept(queue: Stories) -> None:
     queue.attach("kept")
     queue.admit("kept", [Kind(keep_s=60)])

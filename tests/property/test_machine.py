@@ -62,10 +62,6 @@ def report(seen: Counter[str], mode: str, capsys: pytest.CaptureFixture[str]) ->
         print(f"\n[{mode}] sometimes: {line}")
 
 
-MENDING = pytest.mark.xfail(strict=False, reason="until the findings of test_found.py are mended")
-
-
-@MENDING
 @pytest.mark.parametrize("mode", ["pull", "hold"])
 def test_scripts_do_what_the_model_says(
     mode: str, server: Server, capsys: pytest.CaptureFixture[str]
@@ -77,7 +73,6 @@ def test_scripts_do_what_the_model_says(
     assert not rare, f"seen too seldom: {rare}"
 
 
-@MENDING
 @pytest.mark.full
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("mode", ["pull", "hold"])

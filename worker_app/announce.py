@@ -18,13 +18,14 @@ BATCH = 64
 class Announcer:
     """`concurrency` and `room` of routes live in Redis, where every client obeys them.
 
-    A queue that lost its state is known by its counters: they only rise, and now they fell.
+    A queue that lost its state is known by its count of leases, which only rises: it has fallen
+    below what was seen of it. Before the first lease nothing can be known, so nothing is trusted.
     """
 
     def __init__(self, commands: Commands, routes: Iterable[Route]) -> None:
         self._commands = commands
         self._settings: dict[str, int] = {}
-        self._seen = -1
+        self._leased = 0
         for route in routes:
             for what, limit in (("concurrency", route.concurrency), ("room", route.room)):
                 if limit is not None:
@@ -37,12 +38,17 @@ class Announcer:
             some = names[start : start + BATCH]
             await self._commands.configure({name: self._settings[name] for name in some})
 
+    def leased(self, count: int) -> None:
+        """So many more leases were seen."""
+        self._leased += count
+
     async def check(self) -> float:
         """Look at the queue, announce again where its state was lost; the lease in seconds."""
         gauge: dict[str, Any] = await self._commands.gauge()
-        count = int(gauge["admitted"]) + int(gauge["leased"])
-        if count < self._seen:
+        leased = int(gauge["leased"])
+        if leased < self._leased:
             log.warning("Redis lost the state of the queue: limits of routes are announced again")
+        if leased < self._leased or not self._leased:
             await self.announce()
-        self._seen = count
+        self._leased = leased
         return float(gauge["lease_ms"]) / 1000

@@ -211,6 +211,7 @@ class ClaimLoop:
             for leased in reply.tasks:
                 self._desk.give_back(leased, 0, "its worker stops")
         elif reply.tasks:
+            self._announcer.leased(len(reply.tasks))
             self._desk.start(reply.tasks, sent_at)
 
 

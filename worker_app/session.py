@@ -187,7 +187,6 @@ class Session:
         while not self._stops:
             try:
                 await self._conn.open()
-                await self._announcer.announce()
                 return await self._announcer.check()
             except Unavailable as error:
                 log.warning("waiting for Redis: %s", error)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from pyclient import Queue
 from pyclient.commands import Commands
@@ -21,6 +22,17 @@ from tests.servers import Server, until
 from worker_app import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def echo(server: Server, name: str, **options: Any) -> Worker:
+    """A worker whose route `echo` answers its payload."""
+    worker = Worker(name, url=server.url, **options)
+
+    @worker.route("echo")
+    async def _echo(payload: Any) -> Any:
+        return payload
+
+    return worker
 
 
 @contextlib.asynccontextmanager

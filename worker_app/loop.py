@@ -131,7 +131,7 @@ class ClaimLoop:
         limit = min(BATCH, self._desk.free)
         caller = self._caller.id
         reply, sent_at = await self._numbered(
-            lambda number: self._commands.claim(caller, number, limit, self._max_level)
+            lambda number: self._commands.claim(caller, number, limit, self._max_level), limit
         )
         self._took(reply, limit, sent_at)
 
@@ -180,7 +180,9 @@ class ClaimLoop:
         desk.settle(lease[1] for lease in batch)
         self.sweeper.note(reply.next_ms)
 
-    async def _numbered(self, send: Callable[[int], Awaitable[T]]) -> tuple[T, float]:
+    async def _numbered(
+        self, send: Callable[[int], Awaitable[T]], limit: int = 0
+    ) -> tuple[T, float]:
         """The reply, and when it was asked for: leases run from then on, not from its arrival."""
         sent_at = 0.0
 
@@ -189,7 +191,14 @@ class ClaimLoop:
             self.progress = sent_at = time.monotonic()
             return await send(number)
 
-        reply = await self._caller.run(send_now, patience=_PATIENCE_S)
+        wanted = self._want
+        if limit:  # a hint that comes from now on may be of what this call does not see
+            self._want = False
+        try:
+            reply = await self._caller.run(send_now, patience=_PATIENCE_S)
+        except BaseException:
+            self._want = self._want or wanted
+            raise
         self._failing.reset()
         return reply, sent_at
 
@@ -205,8 +214,8 @@ class ClaimLoop:
 
     def _took(self, reply: Claimed | Published, limit: int, sent_at: float) -> None:
         self.sweeper.note(reply.next_ms)
-        if limit > 0:
-            self._want = reply.more or len(reply.tasks) >= limit
+        if limit and (reply.more or len(reply.tasks) >= limit):
+            self._want = True
         if self.draining:
             for leased in reply.tasks:
                 self._desk.give_back(leased, 0, "its worker stops")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pyclient import ConfigError, Queue
+from pyclient.commands import Commands
 from tests.servers import Server
 from tests.worker.rig import echo, eventually, line, serving
 from worker_app import Worker
@@ -61,6 +62,28 @@ async def test_a_free_slot_is_used_while_others_are_taken(server: Server, queue_
             assert await queue.call("echo", number, timeout=2) == number
         go_on.set()
         await waiting
+
+
+async def test_no_hint_is_lost_to_a_call_in_flight(
+    server: Server, queue_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = Commands.publish
+
+    async def late(*args: Any, **named: Any) -> Any:
+        reply = await publish(*args, **named)
+        await asyncio.sleep(0.1)  # what is admitted now is not in this reply
+        return reply
+
+    monkeypatch.setattr(Commands, "publish", late)
+    worker = Worker(queue_name, url=server.url)
+
+    @worker.route("brief")
+    async def brief(payload: Any) -> None:
+        await asyncio.sleep(0.05)  # so that it waits for hints meanwhile
+
+    async with line(server, queue_name, worker) as queue:
+        for _ in range(5):
+            await queue.call("brief", timeout=2)
 
 
 async def test_it_never_runs_more_than_its_slots(server: Server, queue_name: str) -> None:

@@ -16,7 +16,7 @@ from .driver import scripts_with_test_clock
 from .model import MismatchError
 from .mutant import CONTROL, Mutant, StaleMutantError, break_scripts
 from .mutants import MUTANTS
-from .test_machine import MENDING, run_machine
+from .test_machine import run_machine
 
 EXAMPLES = 150
 
@@ -75,7 +75,6 @@ def test_a_further_mutant_is_caught(
     check(mutant, tmp_path, server, capsys)
 
 
-@MENDING
 def test_a_change_of_no_meaning_stays_green(tmp_path: Path, server: Server) -> None:
     scripts = scripts_with_test_clock(break_scripts(CONTROL, base(), tmp_path / "lua"))
     run_machine(server.client(), scripts, "pull", examples=30)

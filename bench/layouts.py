@@ -22,13 +22,14 @@ from typing import Any
 import redis
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from pyclient.embedded import EmbeddedServer  # noqa: E402
+from pyclient.embedded import EmbeddedServer
 
 BODY = b"x" * 203  # 200 bytes of payload, framed
 BATCH = 64
 
 PACKED = """
-local tail = struct.pack('>I4I4I3Bc0Bc0Bc0', 30000, 30000, 0, 8, 'subAAAAA', 12, 'route-name-1', 0, '')
+local tail = struct.pack('>I4I4I3Bc0Bc0Bc0',
+  30000, 30000, 0, 8, 'subAAAAA', 12, 'route-name-1', 0, '')
 local function header(tick) return struct.pack('>BBBBBI7', 1, 0, 3, 3, 0, tick) .. tail end
 local function route(text)
   local a, b, c, d, e, tick, w, r, k, inbox, name = struct.unpack('>BBBBBI7I4I4I3Bc0Bc0', text)
@@ -71,7 +72,8 @@ HASH_EACH = (
     """
 for i = 1, #ARGV, 2 do
   local tick = 59000000000000 + i + tonumber(KEYS[2])
-  redis.call('HSET', KEYS[1] .. 't:' .. ARGV[i], 'level', 3, 'route', 'route-name-1', 'inbox', 'subAAAAA',
+  redis.call('HSET', KEYS[1] .. 't:' .. ARGV[i], 'level', 3, 'route', 'route-name-1',
+    'inbox', 'subAAAAA',
     'tick', tick, 'wait_ms', 30000, 'run_ms', 30000, 'tries', 3)
   redis.call('SET', KEYS[1] .. 'b:' .. ARGV[i], ARGV[i + 1])
   redis.call('ZADD', KEYS[1] .. 'wait', tick, ARGV[i])

@@ -5,7 +5,7 @@ A body begins with a byte that says how it travels:
     m   msgpack of a value          r   raw bytes (a proxied request or answer)
     M   msgpack, by reference       R   raw, by reference: the bytes are in a key of their own
 
-What comes back from Redis is not trusted: sizes and depth are checked before it is decoded.
+What comes back from Redis is not trusted: what it claims to hold is checked before it is decoded.
 """
 
 from __future__ import annotations
@@ -15,28 +15,34 @@ from typing import Any
 import msgpack
 
 from .errors import BadPayload
-from .keys import shorten
 
 MAX_BYTES = 10 << 20
 """The largest body, encoded; a setting of each Queue."""
 INLINE_BYTES = 4096
 """Bodies up to this travel through the scripts, larger ones by reference."""
-DEPTH = 100
-"""Nesting that is carried: msgpack would go on to where the C stack ends."""
-
-_INT = "an integer outside -2^63 .. 2^64-1"
 
 
 def encode(value: object, *, what: str = "payload") -> bytes:
-    """`m` and the msgpack of `value`. Raises BadPayload with the reason."""
+    """`m` and the msgpack of `value`. Raises BadPayload with the reason.
+
+    The message names types, never the value: it may be a secret, and messages are logged.
+    """
     try:
         packed: bytes = msgpack.packb(value, use_bin_type=True, datetime=True)
     except OverflowError:
-        raise BadPayload(f"{what} {shorten(value)} can't be carried: it holds {_INT}") from None
-    except (TypeError, ValueError, RecursionError, UnicodeEncodeError) as error:
         raise BadPayload(
-            f"{what} {shorten(value)} can't be carried: {error}; "
-            "expected None, bool, int, float, str, bytes, list, tuple, dict or aware datetime"
+            f"{what} of type {type(value).__name__} can't be carried: it holds an integer "
+            "outside -2^63 .. 2^64-1; send such a number as a string"
+        ) from None
+    except UnicodeEncodeError:
+        raise BadPayload(
+            f"{what} of type {type(value).__name__} can't be carried: it holds a str with a lone "
+            "surrogate; send such text as bytes"
+        ) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadPayload(
+            f"{what} of type {type(value).__name__} can't be carried: {_reason(error)}; expected "
+            "None, bool, int, float, str, bytes, list, tuple, dict or aware datetime"
         ) from None
     return b"m" + packed
 
@@ -49,11 +55,22 @@ def decode(body: bytes, *, what: str = "payload") -> Any:
     if tag != b"m":
         raise BadPayload(f"{what} begins with {tag!r}: expected a body of this release")
     if sum(data.count(byte) for byte in _LONG) > _FEW:
-        _walk(data, what)
+        _check_claims(data, what)
     try:
         return msgpack.unpackb(data, raw=False, strict_map_key=False, timestamp=3)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
         raise BadPayload(f"{what} can't be decoded: {type(error).__name__} {error}") from None
+
+
+def _reason(error: Exception) -> str:
+    """msgpack quotes the type of what it can't carry, and of some values the value itself."""
+    text = str(error)
+    if "recursion" in text:
+        return "it is nested deeper than 511 levels, or holds itself"
+    if "tzinfo" in text:
+        return "it holds a datetime without a time zone"
+    quoted = text.partition("can not serialize ")[2]
+    return f"it holds {quoted.split(' object')[0]}" if quoted else type(error).__name__
 
 
 # Headers of long arrays and maps. A decoder makes room for what they claim before it reads on, so
@@ -61,48 +78,52 @@ def decode(body: bytes, *, what: str = "payload") -> Any:
 _LONG = (b"\xdc", b"\xdd", b"\xde", b"\xdf")
 _FEW = 8
 
-# Fixed sizes by first byte, headers of a length field of 1, 2 or 4 bytes apart.
-_FIXED = {0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2, 0xD1: 3, 0xD2: 5}
-_FIXED |= {0xD3: 9, 0xD4: 3, 0xD5: 4, 0xD6: 6, 0xD7: 10, 0xD8: 18}
+# Bytes of the length that follows a first byte: of a string or the like (with what stands between
+# length and data), of an array, of a map.
 _SIZED = {0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0), 0xC7: (1, 1), 0xC8: (2, 1), 0xC9: (4, 1)}
 _SIZED |= {0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0)}
 _HELD = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
 
 
-def _walk(data: bytes, what: str) -> None:
-    """Refuse what is nested too deep, or claims more items than there are bytes."""
-    position, left = 0, [1]
-    while left:
-        if not left[-1]:
-            left.pop()
+def _steps() -> list[int]:
+    """By first byte: how long the item is; 0 where it says so itself or holds other items."""
+    steps = [1] * 256
+    for first in (*range(0x80, 0xA0), *_SIZED, *_HELD):
+        steps[first] = 0
+    for first in range(0xA0, 0xC0):
+        steps[first] = 1 + (first & 31)
+    steps[0xCA:0xD9] = [5, 9, 2, 3, 5, 9, 2, 3, 5, 9, 3, 4, 6, 10, 18]
+    return steps
+
+
+_STEPS = _steps()
+
+
+def _check_claims(data: bytes, what: str) -> None:
+    """Refuse what claims more items, in all that is open, than bytes are left."""
+    items, position, size, steps = 1, 0, len(data), _STEPS
+    while items and position < size:
+        step = steps[data[position]]
+        if step:
+            position += step
+            items -= 1
             continue
-        left[-1] -= 1
-        if position >= len(data):
-            raise BadPayload(f"{what} can't be decoded: it ends too early")
-        items, step = _item(data, position)
+        held, step = _long_item(data, position)
         position += step
-        if items > len(data) - position:
+        items += held - 1
+        if items > size - position:
             raise BadPayload(f"{what} can't be decoded: it claims more than it holds")
-        if items:
-            left.append(items)
-        if len(left) > DEPTH:
-            raise BadPayload(f"{what} is nested deeper than {DEPTH} levels")
 
 
-def _item(data: bytes, position: int) -> tuple[int, int]:
-    """(items that follow, bytes to go on) for the msgpack item that starts here."""
-    byte = data[position]
-    if 0x80 <= byte <= 0x8F:
-        return (byte & 15) * 2, 1
-    if 0x90 <= byte <= 0x9F:
-        return byte & 15, 1
-    if 0xA0 <= byte <= 0xBF:
-        return 0, 1 + (byte & 31)
-    if byte in _HELD:
-        width, factor = _HELD[byte]
-        return int.from_bytes(data[position + 1 : position + 1 + width]) * factor, 1 + width
-    if byte in _SIZED:
-        width, more = _SIZED[byte]
-        size = int.from_bytes(data[position + 1 : position + 1 + width])
-        return 0, 1 + width + more + size
-    return 0, _FIXED.get(byte, 1)
+def _long_item(data: bytes, position: int) -> tuple[int, int]:
+    """(items that it holds, bytes to go on) for an item that says itself how long it is."""
+    first = data[position]
+    if first < 0x90:
+        return (first & 15) * 2, 1
+    if first < 0xA0:
+        return first & 15, 1
+    width, more = _HELD.get(first) or _SIZED[first]
+    length = int.from_bytes(data[position + 1 : position + 1 + width])
+    if first in _HELD:
+        return length * more, 1 + width
+    return 0, 1 + width + more + length

@@ -13,6 +13,7 @@ from .errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9_.~/-]{1,64}\Z")
 _ROUTE = re.compile(r"[A-Za-z0-9_.~/%@+-]{1,64}\Z")
+_ID = re.compile(r"[A-Za-z0-9_-]{22}\Z")
 
 
 class Keys:
@@ -74,13 +75,25 @@ def check_tenant(value: str) -> str:
     return value
 
 
+def check_id(value: str) -> str:
+    """A task id as given, or ConfigError."""
+    if not _matches(_ID, value):
+        raise ConfigError(f"task id {shorten(value)}: expected 22 characters of A-Z a-z 0-9 _ -")
+    return value
+
+
 def _matches(pattern: re.Pattern[str], value: object) -> bool:
     return isinstance(value, str) and pattern.match(value) is not None
 
 
 def shorten(value: object) -> str:
-    """A value for an error message: never longer than a line."""
-    text = repr(value)
+    """A value for an error message: never longer than a line, whatever its class does."""
+    try:
+        text = repr(value[:64] if isinstance(value, str | bytes) else value)
+    except Exception:  # too deep, an int of too many digits, or a repr of the caller's own
+        return f"of type {type(value).__name__}"
+    if isinstance(value, str | bytes) and len(value) > 64:
+        return f"{text[:50]}… ({len(value)} characters)"
     return text if len(text) <= 60 else f"{text[:50]}… ({len(text)} characters)"
 
 

@@ -12,6 +12,7 @@ from .errors import PeakError
 log = logging.getLogger("pyclient.sweeper")
 
 _RETRY_MS = 1000
+_GATE_MS = 300
 
 
 class Sweeper:
@@ -23,6 +24,8 @@ class Sweeper:
         self._due = 0.0
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._wanted = False
+        self._failing = False
 
     def note(self, next_ms: int) -> None:
         """A reply said `next_ms`; 0 asks for nothing."""
@@ -38,7 +41,8 @@ class Sweeper:
         self._timer = loop.call_at(self._due, self._begin)
 
     def soon(self) -> None:
-        """Sweep now: a reply said `more`."""
+        """Sweep now: a reply said `more`. The gate may be shut; then again when it is open."""
+        self._wanted = True
         self.note(1)
 
     async def aclose(self) -> None:
@@ -56,13 +60,24 @@ class Sweeper:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        next_ms, more = _RETRY_MS, True
+        next_ms, more, wanted = _RETRY_MS, True, self._wanted
+        self._wanted = False
         try:
             while more:
                 next_ms, more = await self._sweep()
+            self._failing = False
         except PeakError as error:
             next_ms = _RETRY_MS
-            log.warning("can't sweep: %s", error)
+            level = logging.DEBUG if self._failing else logging.WARNING
+            log.log(level, "can't sweep: %s", error)
+            self._failing = True
+        except Exception:
+            next_ms = _RETRY_MS
+            log.exception("can't sweep, by a mistake of this program")
         finally:
             self._task = None
+        if wanted:
+            next_ms = min(next_ms or _GATE_MS, _GATE_MS)
+        elif self._wanted:
+            next_ms = 1
         self.note(next_ms)

@@ -6,6 +6,7 @@ script refuses, and OldCallError where a numbered call came after a later one.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -23,9 +24,15 @@ from .model import (
     Told,
     Verdict,
 )
-from .scripts import Script
+from .scripts import Script, load_scripts
 
 Arg = str | bytes | int
+
+
+@functools.cache
+def scripts() -> dict[str, Script]:
+    """The bundles, read once a process."""
+    return load_scripts()
 
 
 class Caller(Protocol):
@@ -107,7 +114,7 @@ class Commands:
         """Hand back (id, fence, delay_ms, counted, reason)."""
         args: list[Arg] = [caller, number]
         for task_id, fence, delay_ms, counted, reason in leases:
-            args += (task_id, fence, delay_ms, int(counted), reason.encode()[:1024])
+            args += (task_id, fence, delay_ms, int(counted), _reason(reason))
         reply = await self._call("retry", args)
         return Told(reply[1], reply[2] == 1, _words(reply[3]))
 
@@ -198,6 +205,11 @@ class Commands:
             args += letter
         reply = await self._call("revive", args)
         return Told(reply[1], False, _words(reply[2]))
+
+
+def _reason(text: str) -> bytes:
+    """At most 1024 bytes, cut between two characters."""
+    return text.encode("utf-8", "replace")[:1024].decode("utf-8", "ignore").encode()
 
 
 def _words(reply: list[bytes]) -> list[str]:

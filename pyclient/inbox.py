@@ -2,8 +2,8 @@
 
 An answer is posted in the same script that ends its task, and a stream entry outlives its
 reader, so nothing is lost between the two. After a reconnect, or where a refresh finds no inbox,
-the reader resyncs: inbox anew, `fetch` of the ids waited for, inbox to its end; what then is
-unknown although it was acknowledged is StateLost, loudly.
+the reader resyncs: inbox anew, `fetch` of the ids waited for, inbox to its end; what Redis then
+does not know although it should is lost, and the waiter told so, loudly.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from .blocking import Reader
 from .commands import Commands
-from .errors import PeakError, StateLost, Unavailable
+from .errors import PeakError, Unavailable
 from .model import Attached
 from .wire import Backoff
 
@@ -28,32 +28,31 @@ class Waiter(Protocol):
     """Someone who waits for the value of a task."""
 
     id: str
-    acked: bool
 
-    def deliver(self, value: bytes) -> None:
-        """A value came: an outcome, or in hold mode `granted`."""
+    @property
+    def expected(self) -> bool:
+        """Whether Redis should know the task by now."""
 
-    def fail(self, error: PeakError) -> None:
+    def deliver(self, value: bytes, since: float) -> None:
+        """A value came: an outcome, or in hold mode `granted`, then not before `since`."""
+
+    def fail(self, error: Exception) -> None:
         """No value will come."""
+
+    def lose(self) -> None:
+        """Redis does not know the task."""
 
 
 class Inbox:
     """Reads the caller's stream and hands each value to whoever waits for it."""
 
     def __init__(
-        self,
-        commands: Commands,
-        caller: str,
-        reader: Callable[[], Reader],
-        resend: Callable[[Waiter], None],
-        *,
-        grants: bool = False,
+        self, commands: Commands, caller: str, reader: Callable[[], Reader], *, hold: bool = False
     ) -> None:
         self._commands = commands
         self._caller = caller
         self._make_reader = reader
-        self._resend = resend
-        self._grants = grants
+        self._hold = hold
         self._waiters: dict[str, list[Waiter]] = {}
         self._task: asyncio.Task[None] | None = None
         self._stale = False
@@ -61,26 +60,36 @@ class Inbox:
         self.lease_ms = 15000
         self.fresh_since = 0.0
 
-    def add(self, waiter: Waiter, task_id: str | None = None) -> None:
+    def add(self, waiter: Waiter) -> None:
         """Register before the task is admitted: no answer can come too early."""
-        self._waiters.setdefault(task_id or waiter.id, []).append(waiter)
+        self._waiters.setdefault(waiter.id, []).append(waiter)
 
-    def discard(self, waiter: Waiter, task_id: str | None = None) -> None:
+    def discard(self, waiter: Waiter) -> None:
         """Forget a waiter."""
-        waiters = self._waiters.get(task_id or waiter.id)
+        waiters = self._waiters.get(waiter.id)
         if waiters and waiter in waiters:
             waiters.remove(waiter)
             if not waiters:
-                del self._waiters[task_id or waiter.id]
+                del self._waiters[waiter.id]
+
+    def waiting(self, task_id: str) -> list[Waiter]:
+        """Who waits for a task."""
+        return self._waiters.get(task_id, [])
+
+    def everyone(self) -> list[Waiter]:
+        """All who wait."""
+        return [waiter for several in self._waiters.values() for waiter in several]
 
     def __len__(self) -> int:
         return len(self._waiters)
 
     async def open(self) -> None:
         """Make the inbox and begin to read. Raises Unavailable."""
-        if self._task is None:
-            await self.attach()
-            self._task = asyncio.get_running_loop().create_task(self._read())
+        loop = asyncio.get_running_loop()
+        self.fresh_since = loop.time()
+        await self.attach()
+        self._stale = False
+        self._task = loop.create_task(self._read())
 
     async def aclose(self) -> None:
         """End the reader; those who still wait get Unavailable."""
@@ -88,36 +97,39 @@ class Inbox:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        self.fail_all(Unavailable("the queue was closed"))
+        self.fail_all(lambda: Unavailable("the queue was closed", code="CLOSED"))
 
-    def fail_all(self, error: PeakError) -> None:
+    def fail_all(self, error: Callable[[], PeakError]) -> None:
         """Tell everyone that waits that nothing will come."""
-        waiters, self._waiters = self._waiters, {}
-        for waiter in [waiter for several in waiters.values() for waiter in several]:
-            waiter.fail(error)
+        everyone = self.everyone()
+        self._waiters.clear()
+        for waiter in everyone:
+            waiter.fail(error())
 
     async def attach(self, ids: Iterable[str] = ()) -> Attached:
-        """Make or refresh the inbox; watch tasks of others."""
+        """Make or refresh the inbox; watch tasks of others. Where it was gone, resync."""
         reply = await self._commands.attach(self._caller, list(ids))
         self.lease_ms = reply.lease_ms
         if reply.fresh or _order(reply.last_id) < _order(self.last_id):
             self.last_id = b"0"
+            self._stale = True
         return reply
 
     def lost(self) -> None:
-        """A refresh found no inbox: what was posted meanwhile has to be fetched."""
+        """Something may have been missed, or a refresh found no inbox: resync."""
         self._stale = True
 
-    def take(self, task_id: str, value: bytes) -> None:
+    def take(self, task_id: str, value: bytes, since: float = 0.0) -> None:
         """Hand a value to those who wait for it."""
         waiters = self._waiters.pop(task_id, None)
         for waiter in waiters or ():
-            waiter.deliver(value)
+            waiter.deliver(value, since)
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
         reader, backoff = self._make_reader(), Backoff()
         key = self._commands.keys.inbox(self._caller)
+        failing = False
         try:
             while True:
                 sent = loop.time()
@@ -125,17 +137,22 @@ class Inbox:
                     if self._stale:
                         self._stale = False
                         await self._resync(reader, key)
-                        backoff.reset()
                     count = await self._next(reader, key, BLOCK_MS)
-                    if not count and self._waiters and (await self.attach()).fresh:
-                        self._stale = True
+                    if not count and self._waiters:
+                        await self.attach()
                 except PeakError as error:
-                    log.debug("inbox reader: %s", error)
-                    self._stale = True
-                    await backoff.sleep()
+                    level = logging.DEBUG if failing else logging.WARNING
+                    log.log(level, "can't read answers, trying again: %s", error)
+                except Exception:
+                    log.exception("can't read answers, by a mistake of this program")
+                else:
+                    failing = False
+                    backoff.reset()
+                    if count < COUNT:
+                        self.fresh_since = sent
                     continue
-                if count < COUNT:
-                    self.fresh_since = sent
+                failing = self._stale = True
+                await backoff.sleep()
         finally:
             await reader.aclose()
 
@@ -148,37 +165,37 @@ class Inbox:
         if not reply:
             return 0
         entries = reply[0][1]
+        since = self.fresh_since
         for entry_id, pairs in entries:
             self.last_id = entry_id
             for index in range(0, len(pairs), 2):
-                self.take(pairs[index].decode(), pairs[index + 1])
+                self.take(pairs[index].decode(), pairs[index + 1], since)
         return len(entries)
 
     async def _resync(self, reader: Reader, key: bytes) -> None:
         await self.attach()
-        waiting = [waiter for several in self._waiters.values() for waiter in several]
+        self._stale = False
+        # Who is expected is asked first: an admit may be acknowledged while `fetch` travels.
+        everyone = [(waiter, waiter.expected) for waiter in self.everyone()]
         gone: list[Waiter] = []
-        for start in range(0, len(waiting), 64):
-            some = waiting[start : start + 64]
-            values = await self._commands.fetch("state", [waiter.id for waiter in some])
-            for waiter, value in zip(some, values, strict=True):
+        for start in range(0, len(everyone), 64):
+            some = everyone[start : start + 64]
+            values = await self._commands.fetch("state", [waiter.id for waiter, _ in some])
+            for (waiter, expected), value in zip(some, values, strict=True):
                 if value == b"gone":
-                    gone.append(waiter)
+                    if expected:
+                        gone.append(waiter)
                 elif value.startswith(b"running\n"):
-                    if self._grants:  # in hold mode that is the news; else its end will be
-                        waiter.deliver(b"granted" + value[7:])
+                    if self._hold:
+                        self.take(waiter.id, b"granted" + value[7:], self.fresh_since)
                 elif value not in (b"waiting", b"due"):
                     self.take(waiter.id, value)
         while await self._next(reader, key, 0):
             pass
         for waiter in gone:
-            if waiter not in self._waiters.get(waiter.id, ()):
-                continue
-            if waiter.acked:
+            if waiter in self.waiting(waiter.id):
                 self.discard(waiter)
-                waiter.fail(StateLost(f"Redis lost task {waiter.id}", task_id=waiter.id))
-            else:
-                self._resend(waiter)
+                waiter.lose()
 
 
 def _order(entry_id: bytes) -> tuple[int, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .codec import INLINE_BYTES, MAX_BYTES
+import logging
+
+from .codec import MAX_BYTES
 from .connection import Connection
 from .errors import (
     BadPayload,
@@ -17,6 +19,8 @@ from .errors import (
 )
 from .keys import Keys
 from .model import Outcome
+
+log = logging.getLogger("pyclient.outcome")
 
 _ERRORS: dict[str, tuple[type[TaskError], str]] = {
     "failed": (TaskFailed, "the handler failed"),
@@ -45,38 +49,46 @@ class Bodies:
         self._keys = keys
         self._max = max_bytes
 
-    async def put(self, task_id: str, body: bytes, ttl_ms: int) -> bytes:
-        """Store a large request body; returns what travels through the script."""
-        if len(body) <= INLINE_BYTES:
-            return body
+    def check(self, body: bytes) -> None:
+        """Raises BadPayload for one that is too large."""
         if len(body) > self._max:
             raise BadPayload(
                 f"the payload has {len(body)} bytes, expected at most {self._max}: "
                 "store it elsewhere and pass a reference, or raise max_payload"
             )
+
+    async def put(self, task_id: str, body: bytes, ttl_ms: int, *, timeout: float = 30.0) -> bytes:
+        """Store a large request body; returns what travels through the script."""
+        self.check(body)
         key = self._keys.request_body(task_id)
-        await self._conn.command(b"SET", key, body[1:], b"PX", ttl_ms, timeout=30.0)
+        await self._conn.command(b"SET", key, body[1:], b"PX", ttl_ms, timeout=timeout)
         return body[:1].upper()
 
-    async def result(self, task_id: str, value: bytes, *, keep: bool = False) -> bytes:
-        """The inline body of a `done` value; raises what another outcome stands for.
-
-        A large answer is read once and, unless kept, removed with its request.
-        """
+    async def result(self, task_id: str, value: bytes, *, timeout: float = 30.0) -> bytes:
+        """The inline body of a `done` value; raises what another outcome stands for."""
         outcome = Outcome.of(value)
         if outcome.word != "done":
             raise error_of(task_id, outcome)
-        if outcome.body[:1] not in (b"M", b"R"):
+        if not is_large(outcome.body):
             return outcome.body
         key = self._keys.answer_body(task_id)
-        data: bytes | None = await self._conn.command(b"GET", key, timeout=30.0)
+        data: bytes | None = await self._conn.command(b"GET", key, timeout=timeout)
         if data is None:
             raise StateLost(f"the answer of task {task_id} is gone", task_id=task_id)
-        if not keep:
-            await self.drop(task_id)
         return outcome.body[:1].lower() + data
 
-    async def drop(self, task_id: str) -> None:
-        """Remove the large bodies of a task that has ended."""
-        keys = (self._keys.request_body(task_id), self._keys.answer_body(task_id))
-        await self._conn.command(b"UNLINK", *keys)
+    async def drop(self, task_id: str, *, answer: bool = True) -> None:
+        """Remove the large bodies of a task that nobody needs any more, or that of its request
+        alone. Where Redis can't be reached, their TTL does it."""
+        keys = [self._keys.request_body(task_id)]
+        if answer:
+            keys.append(self._keys.answer_body(task_id))
+        try:
+            await self._conn.command(b"UNLINK", *keys)
+        except PeakError as error:
+            log.debug("bodies of %s stay until their time is over: %s", task_id, error)
+
+
+def is_large(body: bytes) -> bool:
+    """Whether a body travels by reference."""
+    return body[:1] in (b"M", b"R")

@@ -7,16 +7,19 @@ import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 
-from .commands import Commands
+from .commands import Commands, scripts
 from .connection import Connection
-from .errors import PeakError, TaskExpired, TaskLost
-from .keeper import Keeper
+from .entry import Entry
+from .errors import ConfigError, PeakError, TaskLost
+from .keeper import call_soon
 from .keys import Keys, new_task_id
-from .line import Entry, Line
+from .line import Line
 from .model import Outcome, Profile
 from .outcome import error_of
 
 log = logging.getLogger("pyclient.slot")
+
+_RENEW_S = 5.0
 
 
 class Lease:
@@ -43,21 +46,25 @@ class Lease:
             if self._task is not None:
                 self._task.cancel()
 
+    def take_back(self) -> int:
+        """Undo the cancelling of `lose`, which has had its effect; returns how many cancels of
+        others are left."""
+        return self._task.uncancel() if self._task is not None else 0
+
 
 class SlotKeeper:
-    """Renews the leases that this process holds, from the keeper's thread."""
+    """The leases that this process holds; `renew` is the job of the keeper's thread."""
 
-    def __init__(self, line: Line, keeper: Keeper, keys: Keys) -> None:
+    def __init__(self, line: Line, keys: Keys) -> None:
         self.held: dict[str, Lease] = {}
         self._line = line
-        self._keeper = keeper
         self._keys = keys
         self._loop = asyncio.get_running_loop()
-        keeper.add(self._renew)
 
-    async def _renew(self, conn: Connection) -> float:
-        from .queue import scripts
-
+    async def renew(self, conn: Connection) -> float | None:
+        """Renew all; returns when to do it again."""
+        if self._loop.is_closed():
+            return None
         commands = Commands(conn, scripts(), self._keys)
         held = list(self.held.values())
         for start in range(0, len(held), 64):
@@ -66,9 +73,18 @@ class SlotKeeper:
                 self._line.caller.id, [(lease.id, lease.fence) for lease in some]
             )
             for lease, word in zip(some, told.words, strict=True):
-                if word != "OK" and self.held.get(lease.id) is lease:
-                    self._loop.call_soon_threadsafe(lease.lose)
-        return self._line.inbox.lease_ms / 3000
+                if word != "OK":
+                    call_soon(self._loop, self._lost, lease)
+        return min(self._line.inbox.lease_ms / 3000, _RENEW_S)
+
+    def lose_all(self) -> None:
+        """Nobody renews any more."""
+        for lease in list(self.held.values()):
+            lease.lose()
+
+    def _lost(self, lease: Lease) -> None:
+        if self.held.get(lease.id) is lease:  # else it was given back meanwhile
+            lease.lose()
 
 
 class Slot:
@@ -76,22 +92,27 @@ class Slot:
 
     def __init__(
         self,
-        line: Callable[[], Awaitable[tuple[Line, SlotKeeper]]],
+        line: Callable[[float], Awaitable[tuple[Line, SlotKeeper]]],
         profile: Profile,
         timeout: float,
     ) -> None:
         self._open = line
         self._profile = profile
         self._timeout = timeout
+        self._used = False
         self._lease: Lease | None = None
 
     async def __aenter__(self) -> Lease:
-        self._line, self._keeper = await self._open()
+        if self._used:
+            raise ConfigError("a slot can be used once: call queue.slot(...) for each turn")
+        self._used = True
         loop = asyncio.get_running_loop()
         began = loop.time()
+        deadline = began + self._timeout
+        self._line, self._keeper = await self._open(deadline)
         entry = Entry(new_task_id(), self._profile, b"")
         future = self._line.submit(entry)
-        timer = loop.call_later(self._timeout, self._expire, entry)
+        timer = loop.call_at(deadline, self._line.expire, entry)
         try:
             value = await future
         except asyncio.CancelledError:
@@ -101,15 +122,14 @@ class Slot:
             timer.cancel()
         word, _, rest = value.partition(b"\n")
         if word != b"granted":
-            raise self._ended(entry.id, value)
-        fence = int(rest.split()[0])
-        lease = self._lease = Lease(entry.id, fence, round((loop.time() - began) * 1000))
+            raise error_of(entry.id, Outcome.of(value))
+        lease = Lease(entry.id, int(rest.split()[0]), round((loop.time() - began) * 1000))
         try:
-            await self._check_age(lease)
+            await self._check_age(lease, entry.since)
         except BaseException:  # nobody will run, so the turn is the next one's
             self._line.end(lease.id, lease.fence)
             raise
-        self._keeper.held[entry.id] = lease
+        self._keeper.held[lease.id] = self._lease = lease
         return lease
 
     async def enter_detached(self) -> Lease:
@@ -125,35 +145,33 @@ class Slot:
         trace: TracebackType | None,
     ) -> None:
         lease = self._lease
-        assert lease is not None
+        if lease is None:
+            return
+        self._lease = None
         self._keeper.held.pop(lease.id, None)
         if lease.lost:
-            task = asyncio.current_task()
-            if kind is asyncio.CancelledError and task is not None and task.uncancel() == 0:
-                raise TaskLost("the lease of this slot was lost", task_id=lease.id)
-            return
-        await asyncio.shield(self._give_back(lease))
+            cancels_left = lease.take_back()
+            in_time = False
+            told_to_stop = kind is asyncio.CancelledError and cancels_left == 0
+        else:
+            in_time = await self._give_back(lease)
+            told_to_stop = False
+        if not in_time and (kind is None or told_to_stop):
+            raise TaskLost("the lease of this slot ended before the block did", task_id=lease.id)
 
-    async def _give_back(self, lease: Lease) -> None:
+    async def _give_back(self, lease: Lease) -> bool:
+        """Whether the lease lasted to the end; it goes back even if this is cancelled."""
         try:
-            await self._line.end(lease.id, lease.fence)
+            return await self._line.end(lease.id, lease.fence) != "STALE"
         except PeakError as error:
             log.warning("a slot could not be given back, it ends with its lease: %s", error)
+            return True
 
-    async def _check_age(self, lease: Lease) -> None:
+    async def _check_age(self, lease: Lease, since: float) -> None:
         """Start only on a young grant: an old one is renewed first, since it may have ended."""
-        inbox = self._line.inbox
-        age = asyncio.get_running_loop().time() - inbox.fresh_since
-        if age * 1000 <= inbox.lease_ms / 3:
+        age = asyncio.get_running_loop().time() - since
+        if age * 1000 <= self._line.inbox.lease_ms / 3:
             return
         told = await self._line.commands.renew(self._line.caller.id, [(lease.id, lease.fence)])
         if told.words[0] != "OK":
             raise TaskLost("the turn came too late to be used", task_id=lease.id)
-
-    def _expire(self, entry: Entry) -> None:
-        self._line.forget(entry, "expired")
-        entry.fail(TaskExpired("no turn within the time-out", task_id=entry.id))
-
-    @staticmethod
-    def _ended(task_id: str, value: bytes) -> PeakError:
-        return error_of(task_id, Outcome.of(value))

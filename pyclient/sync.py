@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import os
 import threading
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
+from .entry import closed
 from .errors import ConfigError
+from .model import Bucket, Verdict
 from .queue import Queue
-from .slot import Lease
+from .slot import Lease, Slot
 from .ticket import Ticket
 
 T = TypeVar("T")
@@ -57,7 +61,9 @@ class SyncQueue:
         self._queue = queue
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._pid = 0
+        self._closed = False
+        self._changing = threading.Lock()
 
     @classmethod
     def from_url(
@@ -67,7 +73,7 @@ class SyncQueue:
         return cls(Queue.from_url(url, name=name, prefix=prefix))
 
     def __enter__(self) -> SyncQueue:
-        self.run(self._queue.open())
+        self.open()
         return self
 
     def __exit__(
@@ -78,16 +84,26 @@ class SyncQueue:
     ) -> None:
         self.aclose()
 
+    def open(self) -> None:
+        """See `Queue.open`."""
+        self._closed = False
+        self.run(self._queue.open())
+
     def aclose(self) -> None:
-        """Close connections and end the thread."""
-        with self._starting:
+        """Close connections and end the thread; calls of other threads get Unavailable."""
+        if threading.current_thread() is self._thread:
+            raise ConfigError("a SyncQueue blocks: don't close it from its own event loop")
+        with self._changing:
+            self._closed = True
             loop, self._loop = self._loop, None
             thread, self._thread = self._thread, None
-        if loop is None or thread is None:
+        if loop is None or thread is None or self._pid != os.getpid():
             return
-        asyncio.run_coroutine_threadsafe(self._queue.aclose(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+        try:
+            asyncio.run_coroutine_threadsafe(self._queue.aclose(), loop).result()
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
 
     def call(
         self,
@@ -141,13 +157,20 @@ class SyncQueue:
     def slot(
         self, route: str = "", *, level: int = 3, tenant: str = "", timeout: float = 30.0
     ) -> Iterator[Lease]:
-        """See `Queue.slot`; a lost lease shows in `lease.lost`, a thread can't be cancelled."""
+        """See `Queue.slot`. A thread can't be cancelled: that the lease was lost shows in
+        `lease.lost`, and as TaskLost at the end of the block."""
         slot = self._queue.slot(route, level=level, tenant=tenant, timeout=timeout)
-        lease = self.run(slot.enter_detached())
+        try:
+            lease = self.run(slot.enter_detached())
+        except BaseException:  # Ctrl-C may come together with the turn
+            self._leave(slot)
+            raise
         try:
             yield lease
-        finally:
-            self.run(slot.__aexit__(None, None, None))
+        except BaseException as error:
+            self._exit(slot, error)
+            raise
+        self._exit(slot, None)
 
     def attach(self, task_id: str) -> SyncTicket:
         """See `Queue.attach`."""
@@ -183,6 +206,10 @@ class SyncQueue:
             )
         )
 
+    def take(self, buckets: Sequence[tuple[Bucket, int]]) -> list[Verdict]:
+        """See `Queue.take`."""
+        return self.run(self._queue.take(buckets))
+
     def pause(self, reason: str = "") -> None:
         """See `Queue.pause`."""
         self.run(self._queue.pause(reason))
@@ -201,31 +228,66 @@ class SyncQueue:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of the wrapped queue in its thread, and wait for it."""
-        loop = self._running_loop()
-        if threading.current_thread() is self._thread:
+        try:
+            future = self._start(work)
+        except BaseException:
             work.close()
-            raise ConfigError("a SyncQueue blocks: don't call it from its own event loop")
-        future = asyncio.run_coroutine_threadsafe(work, loop)
+            raise
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            raise closed() from None
         except BaseException:
             future.cancel()
             raise
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        with self._starting:
+    def _start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        with self._changing:  # what is begun before `aclose` is ended by it
+            if threading.current_thread() is self._thread:
+                raise ConfigError("a SyncQueue blocks: don't call it from its own event loop")
+            if self._closed:
+                raise closed()
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=_run_loop, args=(self._loop,), name="peak-sync", daemon=True
+                self._begin()
+            elif self._pid != os.getpid():
+                raise ConfigError(
+                    "this queue was opened before a fork: make another in the child process"
                 )
-                self._thread.start()
-            return self._loop
+            assert self._loop is not None
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _begin(self) -> None:
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=_run_loop, args=(loop,), name="peak-sync", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            loop.close()
+            raise
+        self._loop, self._thread, self._pid = loop, thread, os.getpid()
+
+    def _exit(self, slot: Slot, error: BaseException | None) -> None:
+        try:
+            self.run(slot.__aexit__(type(error) if error else None, error, None))
+        except BaseException:  # Ctrl-C may come before it has begun
+            self._leave(slot)
+            raise
+
+    def _leave(self, slot: Slot) -> None:
+        """Give back a turn that may have come, without waiting for that."""
+        with self._changing:
+            if self._loop is not None and self._pid == os.getpid():
+                asyncio.run_coroutine_threadsafe(slot.__aexit__(None, None, None), self._loop)
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_default_executor())
     finally:
         loop.close()

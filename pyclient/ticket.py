@@ -6,10 +6,11 @@ import asyncio
 from typing import Any
 
 from . import codec
-from .errors import TaskExpired
-from .line import Entry, Line
+from .entry import Entry
+from .errors import TaskExpired, Unavailable
+from .line import Line
 from .model import Profile
-from .outcome import Bodies
+from .profiles import to_ms
 
 _STRANGER = Profile(3, "-", "", 1, 1, 0, 1, 1)
 
@@ -17,42 +18,29 @@ _STRANGER = Profile(3, "-", "", 1, 1, 0, 1, 1)
 class Ticket:
     """Good for as long as the result is kept, in any process: see `Queue.attach`."""
 
-    def __init__(self, line: Line, bodies: Bodies, task_id: str, entry: Entry | None = None):
+    def __init__(self, line: Line, task_id: str, entry: Entry | None = None) -> None:
         self._line = line
-        self._bodies = bodies
-        self._id = task_id
         self._entry = entry
+        self.id = task_id
+        """The id of the task: 22 base64url characters."""
 
     def __repr__(self) -> str:
         return f"Ticket({self.id!r})"
 
-    @property
-    def id(self) -> str:
-        """The id of the task: 22 base64url characters."""
-        return self._entry.id if self._entry is not None else self._id
-
-    @property
-    def admitted(self) -> asyncio.Future[None]:
-        """Ends when the task was admitted, or with the refusal."""
-        assert self._entry is not None
-        assert self._entry.admitted is not None
-        return self._entry.admitted
-
     async def result(self, timeout: float | None = None) -> Any:
         """The result, or the error of another outcome; waits for the end.
 
-        After `timeout` seconds it raises TaskExpired; the task goes on, ask again.
+        After `timeout` seconds it raises TaskExpired; the task goes on, ask again. Where Redis
+        does not know the task (any more) it is TaskExpired as well, and StateLost where it should.
         """
-        entry = self._entry
-        if entry is None or (entry.future.done() and entry.future.cancelled()):
-            entry = self._entry = Entry(self._id, _STRANGER, b"")
-            self._line.watch(entry, self._id)
+        seconds = None if timeout is None else to_ms(timeout) / 1000
+        entry = self._waiting()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 value = await asyncio.shield(entry.future)
         except TimeoutError:
-            raise TaskExpired(f"no result within {timeout:g} s", task_id=self.id) from None
-        return codec.decode(await self._bodies.result(self.id, value, keep=True), what="result")
+            raise TaskExpired(f"no result within {seconds:g} s", task_id=self.id) from None
+        return codec.decode(await self._line.bodies.result(self.id, value), what="result")
 
     async def position(self) -> int | None:
         """How many tasks stand before it; None where it does not wait (any more)."""
@@ -67,3 +55,14 @@ class Ticket:
     async def cancel(self) -> bool:
         """Take it out of the line, or tell its worker; False where it has ended already."""
         return await self._line.cancel(self.id, "cancelled") != "GONE"
+
+    def _waiting(self) -> Entry:
+        """Whoever waits now, or a new one where there is none or the last had no luck."""
+        entry = self._entry
+        if entry is not None:
+            done = entry.future.done()
+            if not done or not isinstance(entry.future.exception(), Unavailable | TaskExpired):
+                return entry
+        entry = self._entry = Entry(self.id, _STRANGER, b"")
+        self._line.watch(entry)
+        return entry

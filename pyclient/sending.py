@@ -1,0 +1,93 @@
+"""One task there and its answer back, or many tasks there: how calls and submissions use a line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from .codec import INLINE_BYTES
+from .entry import Entry
+from .keys import new_task_id
+from .line import Line
+from .model import Profile
+from .outcome import is_large
+
+_LEAST_S = 0.25
+_DONE = len("done\n")
+
+
+async def exchange(line: Line, profile: Profile, body: bytes, deadline: float) -> bytes:
+    """Send a task and wait for its answer until `deadline` (loop's clock). Large bodies are
+    removed when they have served."""
+    loop = asyncio.get_running_loop()
+    task_id = new_task_id()
+    large = len(body) > INLINE_BYTES
+    if large:
+        body = await _put(line, task_id, profile, body, deadline - loop.time())
+    entry = Entry(task_id, profile, body)
+    value = b""
+    timer = loop.call_at(deadline, line.expire, entry)
+    try:
+        value = await line.submit(entry)
+        left = max(deadline - loop.time(), _LEAST_S)
+        return await line.bodies.result(entry.id, value, timeout=left)
+    except asyncio.CancelledError:
+        if not value:
+            line.forget(entry, "cancelled")
+        raise
+    finally:
+        timer.cancel()
+        if large or is_large(value[_DONE : _DONE + 1]):
+            _tidy(line, task_id, entry)
+
+
+async def submit(
+    line: Line, profile: Profile, bodies: Sequence[bytes], timeout: float, *, lone: bool
+) -> list[Entry]:
+    """Have tasks admitted that outlive this process; raises the first refusal, with a note of
+    how many were admitted. `lone`: no idempotency key, so nobody else can want them."""
+    loop = asyncio.get_running_loop()
+    entries: list[Entry] = []
+    answers: list[asyncio.Future[None]] = []
+    for body in bodies:
+        line.bodies.check(body)
+    try:
+        for body in bodies:
+            task_id = new_task_id()
+            if len(body) > INLINE_BYTES:
+                body = await _put(line, task_id, profile, body, timeout)
+            entry = Entry(task_id, profile, body)
+            entry.lone = lone
+            entry.admitted = loop.create_future()
+            line.submit(entry)
+            entries.append(entry)
+            answers.append(entry.admitted)
+        await asyncio.wait(answers)
+    except BaseException:  # nobody will have their tickets
+        for entry in entries:
+            line.forget(entry, "cancelled")
+        raise
+    for entry in entries:
+        entry.lone = False
+    refused = [answer for answer in answers if answer.exception() is not None]
+    if refused and len(answers) > 1:
+        error = refused[0].exception()
+        assert error is not None
+        error.add_note(f"of {len(answers)} payloads {len(answers) - len(refused)} were admitted")
+    for answer in answers:
+        answer.result()
+    return entries
+
+
+async def _put(line: Line, task_id: str, profile: Profile, body: bytes, timeout: float) -> bytes:
+    """Store a large body for as long as the task can live."""
+    ttl_ms = profile.wait_ms + profile.run_ms * profile.attempts
+    return await line.bodies.put(task_id, body, ttl_ms, timeout=min(timeout, 30.0))
+
+
+def _tidy(line: Line, task_id: str, entry: Entry) -> None:
+    """Remove large bodies that nobody needs: with an idempotency key others may need them."""
+    if entry.profile.keep_s == 0:
+        line.tidy(task_id)
+    elif entry.id != task_id or not entry.acked:
+        line.tidy(task_id, answer=False)

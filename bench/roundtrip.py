@@ -33,12 +33,11 @@ sys.path.insert(0, str(ROOT))
 
 from bench.echo_worker import ROUTES  # noqa: E402
 from pyclient import Queue  # noqa: E402
-from pyclient.commands import Commands  # noqa: E402
+from pyclient.commands import Commands, scripts  # noqa: E402
 from pyclient.connection import Connection  # noqa: E402
 from pyclient.embedded import EmbeddedServer  # noqa: E402
 from pyclient.keys import new_task_id  # noqa: E402
 from pyclient.model import Profile  # noqa: E402
-from pyclient.queue import scripts  # noqa: E402
 
 BODY = "x" * 200
 IN_FLIGHT = (1, 64, 512)

@@ -22,8 +22,7 @@ def redis() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def _running(redis: Server) -> Iterator[Site]:
     with site(redis) as here:
-        here.gateway()
-        here.worker(1, 8)
+        here.up(1, 8)
         yield here
 
 

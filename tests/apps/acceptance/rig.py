@@ -1,8 +1,7 @@
 """Real processes around a scripted target: gateways, workers, and a Redis of their own.
 
 with site() as here:
-    here.gateway()
-    here.worker()
+    here.up()
     assert here.ask(b"GET", b"/path").status == 200
 """
 
@@ -162,6 +161,13 @@ class Site:
         if wait:
             self.probe()
         return worker
+
+    def up(self, processes: int = 1, concurrency: int = 1, **settings: str) -> Gateway:
+        """Gateway and workers, started together."""
+        self.worker(processes, concurrency, wait=False, **settings)
+        gateway = self.gateway(ready=True, **settings)
+        self.probe()
+        return gateway
 
     def probe(self) -> None:
         """A request all the way; needs a gateway."""

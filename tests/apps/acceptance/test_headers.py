@@ -170,8 +170,7 @@ def test_b16_a_trusted_proxy_is_believed_and_the_host_can_be_kept(redis: Server)
         b"Forwarded: for=198.51.100.4;proto=https",
     )
     with site(redis, PEAK_TRUSTED_PROXIES="127.0.0.0/8", PEAK_PRESERVE_HOST="on") as here:
-        here.gateway()
-        here.worker()
+        here.up()
         found = seen(here, *lines, host=b"inner.example")
     assert found.values(b"host") == [b"inner.example"]
     assert found.values(b"x-forwarded-proto") == [b"https"]

@@ -105,8 +105,7 @@ def test_b03_with_a_higher_limit_20_mb_pass_both_ways(redis: Server) -> None:
 
     with site(redis, PEAK_MAX_BODY="32MiB", PEAK_MAX_RESPONSE="32MiB") as here:
         here.target.answers[b"/up"] = echo
-        here.gateway()
-        here.worker()
+        here.up()
         got = here.ask(b"POST", b"/up", body=body)
         assert digest(here.target.one(b"/up").body) == digest(body)
         assert (got.status, digest(got.body)) == (200, digest(body))

@@ -85,16 +85,13 @@ def test_b12_no_question_mark_is_added(here: Site) -> None:
     assert here.target.one(b"/q").target == b"/q"
 
 
-@pytest.mark.parametrize(
-    ("base", "prefix"), [("/", b""), ("/api/v%202/", b"/api/v%202"), ("/d/er", b"/d/er")]
-)
+@pytest.mark.parametrize(("base", "prefix"), [("/", b""), ("/api/v%202/", b"/api/v%202")])
 def test_b43_b44_a_base_address_is_joined_with_one_slash(
     redis: Server, base: str, prefix: bytes
 ) -> None:
     with site(redis) as here:
         url = here.target.url + base
-        here.gateway(FAST_PRIORITY_TARGET_BASE_URL=url)
-        here.worker(FAST_PRIORITY_TARGET_BASE_URL=url)
+        here.up(FAST_PRIORITY_TARGET_BASE_URL=url)
         here.ask(b"GET", b"/one/two?x")
         here.ask(b"GET", b"/health")
         here.ask(b"GET", b"/")

@@ -42,6 +42,11 @@ class Engine:
         self._jobs: list[Job] = []
         self._lines: dict[str, Line] = {}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._conn is not None
+
     async def open(self) -> None:
         """Connect (and start the embedded server); also after `aclose`."""
         self._closed = False

@@ -16,7 +16,7 @@ from .live import apply_settings, settings_of
 from .model import Bucket, Profile, Verdict
 from .profiles import keep_of, profile_of, to_ms, with_key
 from .sending import exchange, submit
-from .slot import Slot, SlotKeeper
+from .slot import Slot
 from .ticket import Ticket
 
 KEYED_KEEP_S = 60
@@ -80,6 +80,11 @@ class Queue:
     def address(self) -> str:
         """Where the queue is, for other processes: of a private server once it is open."""
         return self._engine.address
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected (which says nothing about the server)."""
+        return self._engine.is_open
 
     # -- work -------------------------------------------------------------------------------
 
@@ -251,10 +256,6 @@ class Queue:
         return Ticket(line, new_id)
 
     # -- inside -----------------------------------------------------------------------------
-
-    @property
-    def _slots(self) -> SlotKeeper | None:
-        return self._engine.slots
 
     async def _pull(self) -> Line:
         return self._engine.ready("pull") or await self._engine.line("pull")

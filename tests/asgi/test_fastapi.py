@@ -116,15 +116,15 @@ async def test_the_lifespan_opens_the_queue_around_the_programs_own(
 
     @asynccontextmanager
     async def inner(app: FastAPI) -> AsyncIterator[None]:
-        seen.append("up" if queue._conn is not None else "too early")
+        seen.append("up" if queue.is_open else "too early")
         yield
-        seen.append("down" if queue._conn is not None else "too late")
+        seen.append("down" if queue.is_open else "too late")
 
     queue = Queue.from_url(server.url, name=queue_name)
     said = await one_life(FastAPI(lifespan=lifespan(queue, inner)))
     assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert seen == ["up", "down"]
-    assert queue._conn is None
+    assert not queue.is_open
 
 
 async def test_handlers_get_the_queue_as_a_dependency(server: Server, queue_name: str) -> None:

@@ -36,7 +36,7 @@ async def until(condition: Callable[[], object], what: str = "") -> None:
 
 
 async def waiting(app: PeakMiddleware) -> int:
-    commands = await app.queue._hold_commands()
+    commands = await app.queue._engine.commands("hold")
     return int((await commands.gauge())["waiting"])
 
 
@@ -230,8 +230,8 @@ async def test_a_lost_lease_stops_the_request_and_says_so(server: Server, queue_
         async with behind(server, queue_name, site) as app:
             running = asyncio.create_task(Exchange(app).run())
             await until(lambda: site.inside == 1)
-            assert app.queue._slots is not None
-            held = list(app.queue._slots.held)
+            assert app.queue._engine.slots is not None
+            held = list(app.queue._engine.slots.held)
             await (await operator._hold_commands()).cancel("operator", 0, "cancelled", held)
             exchange = await asyncio.wait_for(running, 2)
     assert exchange.status == 502
@@ -251,9 +251,9 @@ async def test_the_lifespan_opens_and_closes_the_queue(server: Server, queue_nam
     said = await lifespan(app)
     assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert site.lives == ["lifespan.startup", "lifespan.shutdown"]
-    assert app.queue._conn is None
+    assert not app.queue.is_open
     async with Queue.from_url(server.url, name=queue_name) as queue:
-        assert (await (await queue._hold_commands()).gauge())["limit"] == 2
+        assert (await (await queue._engine.commands("hold")).gauge())["limit"] == 2
 
 
 async def test_without_redis_the_app_starts_and_requests_get_503(queue_name: str) -> None:

@@ -232,7 +232,7 @@ async def test_a_lost_lease_stops_the_request_and_says_so(server: Server, queue_
             await until(lambda: site.inside == 1)
             assert app.queue._engine.slots is not None
             held = list(app.queue._engine.slots.held)
-            await (await operator._hold_commands()).cancel("operator", 0, "cancelled", held)
+            await (await operator._engine.commands("hold")).cancel("operator", 0, "cancelled", held)
             exchange = await asyncio.wait_for(running, 2)
     assert exchange.status == 502
     assert json.loads(exchange.content) == {

@@ -18,8 +18,10 @@ from pyclient.errors import PeakError, Unavailable
 from .output import OK, PROBLEM, UNREACHABLE, USAGE, print_json
 
 VERBS = {
+    "up": "put the line in front of an API, in one command",
     "gateway": "run the gateway, a reverse proxy that queues",
     "worker": "run workers",
+    "demo": "the same peak with and without the line, side by side",
     "scripts": "list, load, show or export the Lua scripts",
     "config": "show, check or document the settings",
     "queue": "look at queues; pause, resume, close and set them",
@@ -64,9 +66,9 @@ def _run(verb: str, rest: list[str]) -> int:
         description=f"{VERBS[verb][0].upper()}{VERBS[verb][1:]}.",
         allow_abbrev=False,
     )
-    parser.set_defaults(json=False)
     module.add(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON value on stdout")
+    if not parser.get_default("own_json"):
+        parser.add_argument("--json", action="store_true", help="one JSON value on stdout")
     args = parser.parse_args(rest)
     try:
         return int(module.run(args))

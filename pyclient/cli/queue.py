@@ -8,6 +8,7 @@ import difflib
 from typing import Any
 
 from pyclient.errors import ConfigError, ScriptError
+from pyclient.queue import Queue
 
 from .keyspace import is_known, queue_names
 from .output import OK, PROBLEM, duration, print_json, print_table
@@ -57,8 +58,17 @@ async def _run(args: argparse.Namespace) -> int:
         name, values = _named(args, redis.settings.queue)
         if args.action == "show":
             return await _show(args, redis, name)
-        settings = parse_settings(values) if args.action == "set" else _state(args)
-        return await _configure(args, redis, name, settings)
+        commands = redis.commands(name)
+        if args.action == "set":
+            settings = parse_settings(values)
+            try:
+                await commands.configure(settings)
+            except ScriptError as error:
+                raise ConfigError(f"queue {name!r}: {error}") from None
+        else:
+            settings = _state(args)
+            await _change_state(redis, name, settings)
+        return _told(args, name, settings, await commands.gauge())
 
 
 def _named(args: argparse.Namespace, default: str) -> tuple[str, list[str]]:
@@ -94,15 +104,23 @@ def parse_settings(values: list[str]) -> dict[str, str]:
     return settings
 
 
-async def _configure(
-    args: argparse.Namespace, redis: Redis, name: str, settings: dict[str, str]
+async def _change_state(redis: Redis, name: str, settings: dict[str, str]) -> None:
+    """Of the queue and of its sister in hold mode; of that one alone where it is named."""
+    if name.endswith(".hold"):
+        await redis.commands(name).configure({"mode": "hold", **settings})
+        return
+    async with Queue.from_url(redis.url, name=name, prefix=redis.prefix) as queue:
+        if settings["state"] == "open":
+            await queue.resume()
+        elif settings["state"] == "paused":
+            await queue.pause(settings["reason"])
+        else:
+            await queue.close(settings["reason"])
+
+
+def _told(
+    args: argparse.Namespace, name: str, settings: dict[str, str], gauge: dict[str, Any]
 ) -> int:
-    commands = redis.commands(name)
-    try:
-        await commands.configure(settings)
-    except ScriptError as error:
-        raise ConfigError(f"queue {name!r}: {error}") from None
-    gauge = await commands.gauge()
     if args.json:
         print_json({"queue": name, "set": settings, **_plain(gauge)})
     else:

@@ -50,7 +50,7 @@ def test_an_unknown_verb_gets_a_suggestion(
 
 def test_an_unknown_verb_like_nothing_gets_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["zzzzzzz"]) == 2
-    assert "there are: " in capsys.readouterr().err
+    assert "there are: up, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,7 @@ class Worker:
                     state = await stack.enter_async_context(self._lifespan(self))
                 if not self._stops:
                     self._session = self._make_session(state)
+                    self._pass_on()
                     await self._session.run()
         finally:
             self._session = self._loop = None
@@ -149,13 +150,19 @@ class Worker:
         May be called from any thread.
         """
         self._stops += 1
-        if self._session is not None and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._session.stop)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._pass_on)
 
     @property
     def session(self) -> Session | None:
         """The run that is on, for the watchdog."""
         return self._session
+
+    def _pass_on(self) -> None:
+        """Tell the session; a stop may have come before there was one."""
+        session = self._session
+        while session is not None and session.stops < min(self._stops, 2):
+            session.stop()
 
     def _make_session(self, state: Any) -> Session:
         return Session(

@@ -77,7 +77,7 @@ class Session:
         self._pools = Pools(threads=concurrency, processes=processes)
         self._caller = NumberedCaller()
         self._stuck: Held | None = None
-        self._stops = 0
+        self.stops = 0
         self._timers: list[asyncio.TimerHandle] = []
         self._ticker: asyncio.TimerHandle | None = None
         self._side: set[asyncio.Task[None]] = set()
@@ -153,14 +153,14 @@ class Session:
 
     def stop(self) -> None:
         """The first time: finish what runs. Again: hand back everything at once."""
-        self._stops += 1
-        if self._stops == 1:
+        self.stops += 1
+        if self.stops == 1:
             log.info("stopping: %d running", len(self.desk.running))
             self.loop.drain()
             self._opened.set()
             self.desk.stop_where("stopped", called=False)
             self._after(self._drain_timeout, self._stop_now)
-        elif self._stops == 2:
+        elif self.stops == 2:
             self._stop_now()
 
     def ailment(self, now: float) -> tuple[str, bool]:
@@ -184,7 +184,7 @@ class Session:
     async def _open(self) -> float | None:
         """Connect, however long that takes; the lease in seconds, None if stopped meanwhile."""
         backoff = Backoff(base=0.2, cap=2.0)
-        while not self._stops:
+        while not self.stops:
             try:
                 await self._conn.open()
                 return await self._announcer.check()
@@ -226,7 +226,7 @@ class Session:
         await self._conn.aclose()
 
     def _stop_now(self) -> None:
-        self._stops = 2
+        self.stops = 2
         self.loop.drain()
         self.desk.stop_where("stopped")
         self._after(STOP_S, self._abandon)
@@ -250,7 +250,7 @@ class Session:
             held.route.name,
         )
         self._stuck = self._stuck or held
-        if not self._stops:
+        if not self.stops:
             self.stop()
         self.loop.poke()
 

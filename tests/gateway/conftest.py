@@ -1,0 +1,85 @@
+"""Stacks that the tests of a module share: one Valkey, one target, one gateway, one worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests import servers
+
+from .stack import Gateway, Process, started
+from .target import Target, running
+
+
+class Stack(NamedTuple):
+    """What a test talks to."""
+
+    port: int
+    target: Target
+    gateway: Gateway
+    worker: Process | None
+    redis: servers.Server
+
+
+@pytest.fixture(scope="module")
+def _redis() -> Iterator[servers.Server]:
+    with servers.valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def _target() -> Iterator[Target]:
+    with running() as target:
+        yield target
+
+
+@pytest.fixture(scope="module")
+def _worker_stack(
+    _redis: servers.Server, _target: Target, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    env = {
+        "PEAK_REDIS_URL": _redis.url,
+        "FAST_PRIORITY_TARGET_BASE_URL": _target.url,
+        "FAST_PRIORITY_PRIO_BASE_PATHS": "low",
+        "PEAK_UPSTREAM_TIMEOUT": "2",
+        "PEAK_WORKER_CONCURRENCY": "8",
+    }
+    home: Path = tmp_path_factory.mktemp("worker-mode")
+    gateway = Gateway(env, home)
+    worker = Process(["worker_app"], env, home)
+    with started(gateway, worker):
+        yield Stack(gateway.ready().port, _target, gateway, worker, _redis)
+
+
+@pytest.fixture(scope="module")
+def _hold_stack(
+    _redis: servers.Server, _target: Target, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    env = {
+        "PEAK_REDIS_URL": _redis.url,
+        "FAST_PRIORITY_TARGET_BASE_URL": _target.url,
+        "PEAK_MODE": "hold",
+        "PEAK_CONCURRENCY": "2",
+        "PEAK_QUEUE": "held",
+        "PEAK_UPSTREAM_TIMEOUT": "2",
+    }
+    gateway = Gateway(env, tmp_path_factory.mktemp("hold-mode"))
+    with started(gateway):
+        yield Stack(gateway.ready().port, _target, gateway, None, _redis)
+
+
+@pytest.fixture
+def stack(_worker_stack: Stack) -> Stack:
+    """A gateway in worker mode with one worker, shared by the module; the target as new."""
+    _worker_stack.target.reset()
+    return _worker_stack
+
+
+@pytest.fixture
+def hold(_hold_stack: Stack) -> Stack:
+    """A gateway in hold mode with two slots, shared by the module; the target as new."""
+    _hold_stack.target.reset()
+    return _hold_stack

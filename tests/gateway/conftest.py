@@ -25,24 +25,24 @@ class Stack(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def _redis() -> Iterator[servers.Server]:
+def redis() -> Iterator[servers.Server]:
     with servers.valkey() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def _target() -> Iterator[Target]:
+def target() -> Iterator[Target]:
     with running() as target:
         yield target
 
 
 @pytest.fixture(scope="module")
 def _worker_stack(
-    _redis: servers.Server, _target: Target, tmp_path_factory: pytest.TempPathFactory
+    redis: servers.Server, target: Target, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     env = {
-        "PEAK_REDIS_URL": _redis.url,
-        "FAST_PRIORITY_TARGET_BASE_URL": _target.url,
+        "PEAK_REDIS_URL": redis.url,
+        "FAST_PRIORITY_TARGET_BASE_URL": target.url,
         "FAST_PRIORITY_PRIO_BASE_PATHS": "low",
         "PEAK_UPSTREAM_TIMEOUT": "2",
         "PEAK_WORKER_CONCURRENCY": "8",
@@ -51,16 +51,16 @@ def _worker_stack(
     gateway = Gateway(env, home)
     worker = Process(["worker_app"], env, home)
     with started(gateway, worker):
-        yield Stack(gateway.ready().port, _target, gateway, worker, _redis)
+        yield Stack(gateway.ready().port, target, gateway, worker, redis)
 
 
 @pytest.fixture(scope="module")
 def _hold_stack(
-    _redis: servers.Server, _target: Target, tmp_path_factory: pytest.TempPathFactory
+    redis: servers.Server, target: Target, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     env = {
-        "PEAK_REDIS_URL": _redis.url,
-        "FAST_PRIORITY_TARGET_BASE_URL": _target.url,
+        "PEAK_REDIS_URL": redis.url,
+        "FAST_PRIORITY_TARGET_BASE_URL": target.url,
         "PEAK_MODE": "hold",
         "PEAK_CONCURRENCY": "2",
         "PEAK_QUEUE": "held",
@@ -68,7 +68,7 @@ def _hold_stack(
     }
     gateway = Gateway(env, tmp_path_factory.mktemp("hold-mode"))
     with started(gateway):
-        yield Stack(gateway.ready().port, _target, gateway, None, _redis)
+        yield Stack(gateway.ready().port, target, gateway, None, redis)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ class Process:
     """One program, its output in a file."""
 
     def __init__(self, arguments: list[str], env: Env, home: Path) -> None:
-        self._out: IO[bytes] = tempfile.TemporaryFile(dir=home)
+        self._out: IO[bytes] = tempfile.TemporaryFile(dir=home)  # noqa: SIM115 - see `close`
         clean = {
             name: value
             for name, value in os.environ.items()
@@ -80,6 +80,23 @@ class Process:
                 self.popen.kill()
                 self.popen.wait()
         self._out.close()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that still live."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(part) for part in text.split()]
+
+
+def kill_all(process: Process) -> None:
+    """kill -9 of a process and its children at once."""
+    pids = [process.pid, *children(process.pid)]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    process.wait()
 
 
 def until(condition: object, what: str = "", timeout: float = 15.0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from pyclient import Queue
 from tests import servers
 
 from .conftest import Stack
-from .stack import Gateway, Process, Reply, call, get, raw, request, started, until
+from .stack import Gateway, Process, Reply, call, get, kill_all, raw, request, started, until
 from .target import Target
 
 pytestmark = pytest.mark.leaves_processes
@@ -81,25 +83,26 @@ def _waiting(port: int) -> int:
 
 @pytest.fixture
 def short(
-    _redis: servers.Server, _target: Target, tmp_path: Path
+    redis: servers.Server, target: Target, tmp_path: Path
 ) -> Iterator[tuple[Gateway, dict[str, str]]]:
     """A gateway with a short line and a short patience, and no worker."""
-    _target.reset()
+    target.reset()
     env = {
-        "PEAK_REDIS_URL": _redis.url,
+        "PEAK_REDIS_URL": redis.url,
         "PEAK_QUEUE": "short",
-        "FAST_PRIORITY_TARGET_BASE_URL": _target.url,
+        "FAST_PRIORITY_TARGET_BASE_URL": target.url,
         "FAST_PRIORITY_TTL": "1",
         "PEAK_MAX_QUEUE": "3",
+        "PEAK_LEASE": "1",
     }
     gateway = Gateway(env, tmp_path)
     with started(gateway):
         yield gateway.ready(), env
-    _redis.client().flushall()
+    redis.client().flushall()
 
 
 def test_without_a_worker_the_wait_ends_in_a_503_and_the_request_never_runs(
-    short: tuple[Gateway, dict[str, str]], _target: Target, tmp_path: Path
+    short: tuple[Gateway, dict[str, str]], target: Target, tmp_path: Path
 ) -> None:
     gateway, env = short
     began = time.monotonic()
@@ -109,16 +112,16 @@ def test_without_a_worker_the_wait_ends_in_a_503_and_the_request_never_runs(
     assert int(reply.all(b"retry-after")[0]) >= 1
     with started(worker := Process(["worker_app"], env, tmp_path)):
         until(lambda: get(gateway.port, "/echo").status == 200, worker.output())
-        assert _target.heads(b"/late") == []
+        assert target.heads(b"/late") == []
         # With the worker's one slot taken, the wait ends in a 504.
         blocker = threading.Thread(target=get, args=(gateway.port, "/gate/x"))
         blocker.start()
-        until(lambda: _target.active == 1, "the slot is taken")
+        until(lambda: target.active == 1, "the slot is taken")
         reply = get(gateway.port, "/later")
         assert (reply.status, reply.json()["code"]) == (504, "expired")
-        _target.gate.set()
+        target.gate.set()
         blocker.join()
-        assert _target.heads(b"/later") == []
+        assert target.heads(b"/later") == []
 
 
 def test_a_full_line_refuses_at_once_and_says_when_to_come_back(
@@ -139,11 +142,11 @@ def test_a_full_line_refuses_at_once_and_says_when_to_come_back(
 
 
 def test_without_redis_requests_get_a_503_and_pass_through_goes_on(
-    _target: Target, tmp_path: Path
+    target: Target, tmp_path: Path
 ) -> None:
-    _target.reset()
+    target.reset()
     with servers.valkey() as redis:
-        env = {"PEAK_REDIS_URL": redis.url, "FAST_PRIORITY_TARGET_BASE_URL": _target.url}
+        env = {"PEAK_REDIS_URL": redis.url, "FAST_PRIORITY_TARGET_BASE_URL": target.url}
         gateway, worker = Gateway(env, tmp_path), Process(["worker_app"], env, tmp_path)
         with started(gateway, worker):
             port = gateway.ready().port
@@ -164,10 +167,10 @@ def test_without_redis_requests_get_a_503_and_pass_through_goes_on(
             until(lambda: get(port, "/echo").status == 200, "served again", timeout=20)
 
 
-def test_a_gateway_starts_before_redis_does(_target: Target, tmp_path: Path) -> None:
+def test_a_gateway_starts_before_redis_does(target: Target, tmp_path: Path) -> None:
     with servers.valkey() as redis:
         redis.kill()
-        env = {"PEAK_REDIS_URL": redis.url, "FAST_PRIORITY_TARGET_BASE_URL": _target.url}
+        env = {"PEAK_REDIS_URL": redis.url, "FAST_PRIORITY_TARGET_BASE_URL": target.url}
         with started(gateway := Gateway(env, tmp_path)):
             until(lambda: gateway.lines("gateway listens"), "listening")
             gateway.port = int(str(gateway.lines("gateway listens")[0]["url"]).rpartition(":")[2])
@@ -175,14 +178,21 @@ def test_a_gateway_starts_before_redis_does(_target: Target, tmp_path: Path) -> 
             assert get(gateway.port, "/gateway_ready").status == 503
             redis.start()
             gateway.ready()
-            assert redis.client().hget("peak:{default}:conf", "capacity") == b"10000"
+            until(lambda: _capacity(redis) == 10_000, "settings are written")
 
 
 def test_a_redis_that_comes_back_empty_gets_the_settings_again(stack: Stack) -> None:
-    client = stack.redis.client()
-    client.flushall()
-    until(lambda: client.hget("peak:{default}:conf", "capacity") == b"10000", "settings again")
+    stack.redis.client().flushall()
+    until(lambda: _capacity(stack.redis) == 10_000, "settings again")
     until(lambda: get(stack.port, "/echo").status == 200, "served again")
+
+
+def _capacity(redis: servers.Server) -> int:
+    async def ask() -> int:
+        async with Queue.from_url(redis.url) as queue:
+            return int((await queue.gauge())["capacity"])
+
+    return asyncio.run(ask())
 
 
 def test_nothing_of_a_request_stays_in_redis(stack: Stack) -> None:
@@ -192,23 +202,20 @@ def test_nothing_of_a_request_stays_in_redis(stack: Stack) -> None:
     client = stack.redis.client()
 
     def clean() -> bool:
-        for key in client.scan_iter():
-            if b"CANARY" in (client.dump(key) or b""):
-                return False
-        return True
+        return all(b"CANARY" not in (client.dump(key) or b"") for key in client.scan_iter())
 
     until(clean, "no trace of the request", timeout=5)
 
 
 def test_a_worker_killed_in_the_middle_costs_a_post_a_502_and_a_get_nothing(
-    _redis: servers.Server, _target: Target, tmp_path: Path
+    redis: servers.Server, target: Target, tmp_path: Path
 ) -> None:
-    _target.reset()
+    target.reset()
     env = {
-        "PEAK_REDIS_URL": _redis.url,
+        "PEAK_REDIS_URL": redis.url,
         "PEAK_QUEUE": "killed",
         "PEAK_LEASE": "1",
-        "FAST_PRIORITY_TARGET_BASE_URL": _target.url,
+        "FAST_PRIORITY_TARGET_BASE_URL": target.url,
         "PEAK_WORKER_CONCURRENCY": "2",
     }
     replies: dict[str, Reply] = {}
@@ -222,14 +229,14 @@ def test_a_worker_killed_in_the_middle_costs_a_post_a_502_and_a_get_nothing(
         threads = [threading.Thread(target=ask, args=(method,)) for method in ("GET", "POST")]
         for thread in threads:
             thread.start()
-        until(lambda: _target.active == 2, "both run")
-        worker.popen.kill()
+        until(lambda: target.active == 2, "both run")
+        kill_all(worker)
         with started(Process(["worker_app"], env, tmp_path)):
-            until(lambda: len(_target.heads(b"GET /gate")) == 2, "GET again")
-            _target.gate.set()
+            until(lambda: len(target.heads(b"GET /gate")) == 2, "GET again")
+            target.gate.set()
             for thread in threads:
                 thread.join()
         assert (replies["GET"].status, replies["GET"].body) == (200, b"GET")
         assert (replies["POST"].status, replies["POST"].json()["code"]) == (502, "lost")
-        assert len(_target.heads(b"POST /gate")) == 1
-    _redis.client().flushall()
+        assert len(target.heads(b"POST /gate")) == 1
+    redis.client().flushall()

@@ -131,16 +131,16 @@ def test_an_early_answer_to_an_upload_reaches_the_client(hold: Stack) -> None:
 
 
 def test_the_slots_of_a_killed_gateway_come_back(
-    _redis: servers.Server, _target: Target, tmp_path: Path
+    redis: servers.Server, target: Target, tmp_path: Path
 ) -> None:
-    _target.reset()
+    target.reset()
     env = {
-        "PEAK_REDIS_URL": _redis.url,
+        "PEAK_REDIS_URL": redis.url,
         "PEAK_QUEUE": "slots",
         "PEAK_MODE": "hold",
         "PEAK_CONCURRENCY": "2",
         "PEAK_LEASE": "1",
-        "FAST_PRIORITY_TARGET_BASE_URL": _target.url,
+        "FAST_PRIORITY_TARGET_BASE_URL": target.url,
     }
     one, two = Gateway(env, tmp_path), Gateway(env, tmp_path)
     with started(one, two):
@@ -151,46 +151,46 @@ def test_the_slots_of_a_killed_gateway_come_back(
         ]
         for thread in threads:
             thread.start()
-        until(lambda: _target.active == 2, "both slots are taken")
+        until(lambda: target.active == 2, "both slots are taken")
         one.popen.send_signal(signal.SIGKILL)
         began = time.monotonic()
         assert get(two.port, "/echo", timeout=10).status == 200
         assert time.monotonic() - began < 3
-        _target.gate.set()
+        target.gate.set()
         for thread in threads:
             thread.join()
-    _redis.client().flushall()
+    redis.client().flushall()
 
 
 def test_without_a_turn_in_time_it_is_a_504(
-    _redis: servers.Server, _target: Target, tmp_path: Path
+    redis: servers.Server, target: Target, tmp_path: Path
 ) -> None:
-    _target.reset()
+    target.reset()
     env = {
-        "PEAK_REDIS_URL": _redis.url,
+        "PEAK_REDIS_URL": redis.url,
         "PEAK_QUEUE": "turns",
         "PEAK_MODE": "hold",
         "PEAK_CONCURRENCY": "1",
         "PEAK_MAX_QUEUE": "2",
         "FAST_PRIORITY_TTL": "0.7",
-        "FAST_PRIORITY_TARGET_BASE_URL": _target.url,
+        "FAST_PRIORITY_TARGET_BASE_URL": target.url,
     }
     with started(gateway := Gateway(env, tmp_path)):
         port = gateway.ready().port
         replies: list[Reply] = []
         threads = [threading.Thread(target=get, args=(port, "/gate/x"))]
         threads[0].start()
-        until(lambda: _target.active == 1, "the slot is taken")
+        until(lambda: target.active == 1, "the slot is taken")
         for _ in range(3):
             threads.append(
                 threading.Thread(target=lambda: replies.append(call(port, "POST", "/never")))
             )
             threads[-1].start()
         until(lambda: len(replies) == 3, "all are answered", timeout=5)
-        _target.gate.set()
+        target.gate.set()
         for thread in threads:
             thread.join()
     codes = sorted(str(reply.json()["code"]) for reply in replies)
     assert codes == ["expired", "expired", "full"]
-    assert _target.heads(b"/never") == []
-    _redis.client().flushall()
+    assert target.heads(b"/never") == []
+    redis.client().flushall()

@@ -11,7 +11,7 @@ import pytest
 from tests import servers
 
 from .conftest import Stack
-from .stack import Gateway, call, get, started, until
+from .stack import Gateway, Process, call, get, started, until
 from .target import PAGE, Target, answer, silent_server
 
 pytestmark = pytest.mark.leaves_processes
@@ -42,15 +42,13 @@ def test_the_health_page_counts_high_and_low(stack: Stack) -> None:
 
 
 def test_high_requests_go_before_low_ones(
-    _redis: servers.Server, _target: Target, tmp_path: Path
+    redis: servers.Server, target: Target, tmp_path: Path
 ) -> None:
-    from .stack import Process
-
-    _target.reset()
+    target.reset()
     env = {
-        "PEAK_REDIS_URL": _redis.url,
+        "PEAK_REDIS_URL": redis.url,
         "PEAK_QUEUE": "order",
-        "FAST_PRIORITY_TARGET_BASE_URL": _target.url,
+        "FAST_PRIORITY_TARGET_BASE_URL": target.url,
         "FAST_PRIORITY_PRIO_PATHS": "/low",
     }
     gateway, worker = Gateway(env, tmp_path), Process(["worker_app"], env, tmp_path)
@@ -58,15 +56,15 @@ def test_high_requests_go_before_low_ones(
         port = gateway.ready().port
         threads = [threading.Thread(target=get, args=(port, "/gate/x"))]
         threads[0].start()
-        until(lambda: _target.active == 1, "the slot is taken")
+        until(lambda: target.active == 1, "the slot is taken")
         for number, path in enumerate(["/low?1", "/low/?2", "/low?3", "/high?4", "/high?5"], 1):
             threads.append(threading.Thread(target=get, args=(port, path)))
             threads[-1].start()
             until(lambda n=number: _depth(port) == n, "it waits")
-        _target.gate.set()
+        target.gate.set()
         for thread in threads:
             thread.join()
-    order = [head.split(b" ")[1] for head in _target.heads()]
+    order = [head.split(b" ")[1] for head in target.heads()]
     assert [path for path in order if b"?" in path] == [
         b"/high?4",
         b"/high?5",
@@ -83,11 +81,11 @@ def _depth(port: int) -> int:
 
 
 def test_a_silent_target_is_unreachable_within_two_seconds(
-    _redis: servers.Server, tmp_path: Path
+    redis: servers.Server, tmp_path: Path
 ) -> None:
     sock, close = silent_server()
     env = {
-        "PEAK_REDIS_URL": _redis.url,
+        "PEAK_REDIS_URL": redis.url,
         "PEAK_QUEUE": "silent",
         "FAST_PRIORITY_TARGET_BASE_URL": f"http://127.0.0.1:{sock.getsockname()[1]}",
         "FAST_PRIORITY_HEALTH_PATH": "/my_health",

@@ -15,7 +15,7 @@ import pytest
 from tests import servers
 
 from .conftest import Stack
-from .stack import ROOT, Gateway, Process, Reply, get, raw, request, started, until
+from .stack import ROOT, Gateway, Process, Reply, children, get, raw, request, started, until
 from .target import Target
 
 pytestmark = pytest.mark.leaves_processes
@@ -46,8 +46,8 @@ def test_a_wrong_setting_is_one_line_and_exit_1(
         assert message in line
 
 
-def test_settings_of_the_working_directory_count(_target: Target, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text(f"FAST_PRIORITY_TARGET_BASE_URL={_target.url}\n")
+def test_settings_of_the_working_directory_count(target: Target, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"FAST_PRIORITY_TARGET_BASE_URL={target.url}\n")
     with (
         servers.valkey() as redis,
         started(gateway := Gateway({"PEAK_REDIS_URL": redis.url}, tmp_path)),
@@ -58,10 +58,10 @@ def test_settings_of_the_working_directory_count(_target: Target, tmp_path: Path
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_what_runs_and_the_exit_code_is_0(
-    _redis: servers.Server, _target: Target, tmp_path: Path, workers: str, number: signal.Signals
+    redis: servers.Server, target: Target, tmp_path: Path, workers: str, number: signal.Signals
 ) -> None:
-    _target.reset()
-    env = _hold(_redis, _target)
+    target.reset()
+    env = _hold(redis, target)
     with started(gateway := Gateway(env, tmp_path, "-w", workers)):
         port = gateway.ready().port
         replies: list[Reply] = []
@@ -70,10 +70,10 @@ def test_a_signal_drains_what_runs_and_the_exit_code_is_0(
         ]
         for thread in threads:
             thread.start()
-        until(lambda: _target.active == 4, "all run")
+        until(lambda: target.active == 4, "all run")
         gateway.popen.send_signal(number)
         until(lambda: "Shutting" in gateway.output() or not _accepts(port), "no new connections")
-        _target.gate.set()
+        target.gate.set()
         for thread in threads:
             thread.join()
         assert [reply.body for reply in replies] == [b"x"] * 4
@@ -98,14 +98,14 @@ def _accepts(port: int) -> bool:
 
 
 def test_what_still_waits_at_the_end_of_the_drain_gets_a_503(
-    _redis: servers.Server, _target: Target, tmp_path: Path
+    redis: servers.Server, target: Target, tmp_path: Path
 ) -> None:
-    _target.reset()
+    target.reset()
     env = {
-        "PEAK_REDIS_URL": _redis.url,
+        "PEAK_REDIS_URL": redis.url,
         "PEAK_QUEUE": "nobody",
         "PEAK_DRAIN_TIMEOUT": "0.5",
-        "FAST_PRIORITY_TARGET_BASE_URL": _target.url,
+        "FAST_PRIORITY_TARGET_BASE_URL": target.url,
     }
     with started(gateway := Gateway(env, tmp_path)):
         port = gateway.ready().port
@@ -119,47 +119,42 @@ def test_what_still_waits_at_the_end_of_the_drain_gets_a_503(
         thread.join()
         assert (replies[0].status, replies[0].json()["code"]) == (503, "stopping")
         assert replies[0].all(b"retry-after")
-    until(lambda: _redis.client().hlen("peak:{nobody}:tasks") == 0, "taken out of the line")
+    until(lambda: redis.client().hlen("peak:{nobody}:tasks") == 0, "taken out of the line")
 
 
 def test_a_second_signal_ends_the_wait(
-    _redis: servers.Server, _target: Target, tmp_path: Path
+    redis: servers.Server, target: Target, tmp_path: Path
 ) -> None:
-    _target.reset()
-    with started(gateway := Gateway(_hold(_redis, _target), tmp_path)):
+    target.reset()
+    with started(gateway := Gateway(_hold(redis, target), tmp_path)):
         port = gateway.ready().port
         thread = threading.Thread(target=raw, args=(port, request("GET", "/gate/x")))
         thread.start()
-        until(lambda: _target.active == 1, "it runs")
+        until(lambda: target.active == 1, "it runs")
         gateway.popen.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         began = time.monotonic()
         assert gateway.stop() == 0
         assert time.monotonic() - began < 5
-        _target.gate.set()
+        target.gate.set()
         thread.join()
 
 
 def test_a_process_that_dies_is_replaced(
-    _redis: servers.Server, _target: Target, tmp_path: Path
+    redis: servers.Server, target: Target, tmp_path: Path
 ) -> None:
-    _target.reset()
-    with started(gateway := Gateway(_hold(_redis, _target), tmp_path, "-w", "2")):
+    target.reset()
+    with started(gateway := Gateway(_hold(redis, target), tmp_path, "-w", "2")):
         port = gateway.ready().port
-        before = _children(gateway.pid)
+        before = children(gateway.pid)
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
-        until(lambda: len(set(_children(gateway.pid)) - set(before)) == 1, "a new process")
+        until(lambda: len(set(children(gateway.pid)) - set(before)) == 1, "a new process")
         until(lambda: get(port, "/echo").status == 200, "serves")
         gateway.popen.kill()  # its children must not outlive it
-        children = _children(gateway.pid)
+        family = children(gateway.pid)
         gateway.wait()
-        until(lambda: not any(_alive(pid) for pid in [*children, *before]), "no child is left")
-
-
-def _children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(part) for part in text.split()]
+        until(lambda: not any(_alive(pid) for pid in [*family, *before]), "no child is left")
 
 
 def _alive(pid: int) -> bool:
@@ -169,15 +164,13 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def test_no_secret_gets_into_the_log(
-    _redis: servers.Server, _target: Target, tmp_path: Path
-) -> None:
+def test_no_secret_gets_into_the_log(redis: servers.Server, target: Target, tmp_path: Path) -> None:
     env = {
-        "PEAK_REDIS_URL": _redis.url.replace("unix://", "unix://user:CANARY@"),
+        "PEAK_REDIS_URL": redis.url.replace("unix://", "unix://user:CANARY@"),
         "FAST_PRIORITY_REDIS_PASSWORD": "CANARY",
         "PEAK_ACCESS_LOG": "all",
         "PEAK_LOG_LEVEL": "debug",
-        "FAST_PRIORITY_TARGET_BASE_URL": _target.url,
+        "FAST_PRIORITY_TARGET_BASE_URL": target.url,
         "FAST_PRIORITY_PASS_THROUGH": "echo,close",
     }
     with started(gateway := Gateway(env, tmp_path)):
@@ -194,14 +187,14 @@ def test_no_secret_gets_into_the_log(
 
 @pytest.mark.parametrize("command", [["uvicorn", "gateway_app.app:app"], ["fastapi", "run"]])
 def test_other_ways_to_run_it_serve_too(
-    _redis: servers.Server, _target: Target, tmp_path: Path, command: list[str]
+    redis: servers.Server, target: Target, tmp_path: Path, command: list[str]
 ) -> None:
-    _target.reset()
+    target.reset()
     if command[0] == "fastapi":
         pytest.importorskip("fastapi_cli")
         command = [*command, str(ROOT / "gateway_app" / "app.py")]
     (port,) = servers.free_ports(1)
-    env = _hold(_redis, _target)
+    env = _hold(redis, target)
     with started(Process([*command, "--host", "127.0.0.1", "--port", str(port)], env, tmp_path)):
         until(lambda: _accepts(port), "listening")
         until(lambda: get(port, "/echo").status == 200, "serves")

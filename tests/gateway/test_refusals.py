@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
+from tests import servers
+
 from .conftest import Stack
-from .stack import Gateway, Reply, call, get, raw, read_all, request, started
+from .stack import Gateway, Reply, call, get, raw, read_all, request, started, until
 from .target import Target
 
 pytestmark = pytest.mark.leaves_processes
 
-HOST = b"Host: a\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n" + CHUNKED + b"0\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nabcde",
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\nabcde",
@@ -27,7 +30,7 @@ HOST = b"Host: a\r\n"
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
         b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\n" + CHUNKED + b"0x5\r\nhello\r\n0\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: evil/allowed?x=\r\n\r\n",
@@ -55,18 +58,7 @@ def test_what_could_be_read_in_two_ways_is_a_400(stack: Stack, data: bytes) -> N
 
 @pytest.mark.parametrize(
     "path",
-    [
-        "/a/../b",
-        "/a/%2e%2e/b",
-        "/..%2fb",
-        "/%252e%252e/b",
-        "/..;/b",
-        "/./a",
-        "/a\\b",
-        "/%00",
-        "/a%0d%0ab",
-    ]
-    + ["/a#b"],
+    "/a/../b /a/%2e%2e/b /..%2fb /%252e%252e/b /..;/b /./a /a\\b /%00 /a%0d%0ab /a#b".split(),
 )
 def test_a_path_that_climbs_or_hides_is_a_400(stack: Stack, path: str) -> None:
     reply = get(stack.port, path)
@@ -153,15 +145,12 @@ def test_claims_about_the_client_are_not_believed(stack: Stack) -> None:
 
 
 def test_limits_hosts_and_proxies_are_settings(
-    _redis: object, _target: Target, tmp_path: object
+    redis: servers.Server, target: Target, tmp_path: Path
 ) -> None:
-    from tests.servers import Server
-
-    assert isinstance(_redis, Server)
-    _target.reset()
+    target.reset()
     env = {
-        "PEAK_REDIS_URL": _redis.url,
-        "FAST_PRIORITY_TARGET_BASE_URL": _target.url,
+        "PEAK_REDIS_URL": redis.url,
+        "FAST_PRIORITY_TARGET_BASE_URL": target.url,
         "FAST_PRIORITY_PASS_THROUGH": "echo",
         "PEAK_MAX_BODY": "1KiB",
         "PEAK_CLIENT_TIMEOUT": "500ms",
@@ -169,9 +158,8 @@ def test_limits_hosts_and_proxies_are_settings(
         "PEAK_TRUSTED_PROXIES": "127.0.0.1",
         "PEAK_PRESERVE_HOST": "1",
     }
-    gateway = Gateway(env, tmp_path)  # type: ignore[arg-type]
-    with started(gateway):
-        port = gateway.port = _port(gateway)
+    with started(gateway := Gateway(env, tmp_path)):
+        port = _port(gateway)
         assert call(port, "POST", "/echo", body=b"x" * 1025).status == 413
         assert call(port, "POST", "/echo", body=b"x" * 1024).status == 200
         assert raw(port, b"GET / HTTP/1.1\r\nHost: other\r\n\r\n").startswith(b"HTTP/1.1 421 ")
@@ -182,8 +170,6 @@ def test_limits_hosts_and_proxies_are_settings(
 
 
 def _port(gateway: Gateway) -> int:
-    from .stack import until
-
     until(lambda: gateway.lines("gateway listens"), "listening")
     port = int(str(gateway.lines("gateway listens")[0]["url"]).rpartition(":")[2])
     until(lambda: raw(port, request("GET", "/gateway_live")), "answers")

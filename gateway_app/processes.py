@@ -130,6 +130,7 @@ class Supervisor:
     def _drain(self) -> None:
         first = not self._stopping
         self._stopping = True
+        self._sock.close()
         for child in self._children:
             with contextlib.suppress(ProcessLookupError):
                 child.process.send_signal(signal.SIGTERM)

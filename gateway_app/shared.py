@@ -22,7 +22,7 @@ _ENVELOPE_HEAD = 3 * 1024 * 1024
 ROUTE = "http"
 """The route of proxied requests, in both modes."""
 _RETRY_S = 1.0
-_CHECK_S = 5.0
+_CHECK_S = 1.0
 _OVER_RUN_S = 2.0
 """How much later than the upstream's time-out the lease of a request ends: the 504 must get out."""
 
@@ -75,6 +75,7 @@ class Shared:
     def drain(self) -> None:
         """From now on not ready; what runs goes on."""
         self.draining = True
+        self.log.info("gateway drains", extra=fields(seconds=self.settings.drain_timeout))
 
     async def stop(self) -> None:
         """Close what is open."""

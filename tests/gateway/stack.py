@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from tests import servers
+
 ROOT = Path(__file__).resolve().parents[2]
 Env = dict[str, str]
 
@@ -97,6 +99,14 @@ def kill_all(process: Process) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     process.wait()
+
+
+def wipe(redis: servers.Server, queue: str) -> None:
+    """Remove all that a queue has in Redis."""
+    client = redis.client()
+    keys = list(client.scan_iter(match=f"peak:{{{queue}*"))
+    if keys:
+        client.delete(*keys)
 
 
 def until(condition: object, what: str = "", timeout: float = 15.0) -> None:

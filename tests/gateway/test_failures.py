@@ -16,7 +16,7 @@ from pyclient import Queue
 from tests import servers
 
 from .conftest import Stack
-from .stack import Gateway, Process, Reply, call, get, kill_all, raw, request, started, until
+from .stack import Gateway, Process, Reply, call, get, kill_all, raw, request, started, until, wipe
 from .target import Target
 
 pytestmark = pytest.mark.leaves_processes
@@ -98,7 +98,7 @@ def short(
     gateway = Gateway(env, tmp_path)
     with started(gateway):
         yield gateway.ready(), env
-    redis.client().flushall()
+    wipe(redis, "short")
 
 
 def test_without_a_worker_the_wait_ends_in_a_503_and_the_request_never_runs(
@@ -239,4 +239,4 @@ def test_a_worker_killed_in_the_middle_costs_a_post_a_502_and_a_get_nothing(
         assert (replies["GET"].status, replies["GET"].body) == (200, b"GET")
         assert (replies["POST"].status, replies["POST"].json()["code"]) == (502, "lost")
         assert len(target.heads(b"POST /gate")) == 1
-    redis.client().flushall()
+    wipe(redis, "killed")

@@ -29,8 +29,8 @@ def test_every_method_reaches_the_target(stack: Stack, method: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *"/a%2Fb /a%3Fb /a%23b /a%25b /a%20b /%C3%A9 //a /a;b=1/c /a? /a?? /?x=%26&x=2&y=%2B+z".split(),
-        *("/a?b=../c", "/~a/b'(c)", '/a"<>^`{|}b', "/a?q=\\"),
+        *"/a%2Fb /a%3Fb /a%23b /a%25b /a%20b /%C3%A9 //a /a;b=1/c /a? /a?? /?x=%26&x=2".split(),
+        *("/?y=%2B+z", "/a?b=../c", "/~a/b'(c)", '/a"<>^`{|}b', "/a?q=\\"),
     ],
 )
 def test_the_request_target_is_not_touched(stack: Stack, path: str) -> None:

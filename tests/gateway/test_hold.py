@@ -15,7 +15,7 @@ import pytest
 from tests import servers
 
 from .conftest import Stack
-from .stack import Gateway, Reply, call, get, raw, request, started, until
+from .stack import Gateway, Reply, call, get, raw, request, started, until, wipe
 from .target import Target, answer
 
 pytestmark = pytest.mark.leaves_processes
@@ -159,7 +159,7 @@ def test_the_slots_of_a_killed_gateway_come_back(
         target.gate.set()
         for thread in threads:
             thread.join()
-    redis.client().flushall()
+    wipe(redis, "slots")
 
 
 def test_without_a_turn_in_time_it_is_a_504(
@@ -193,4 +193,4 @@ def test_without_a_turn_in_time_it_is_a_504(
     codes = sorted(str(reply.json()["code"]) for reply in replies)
     assert codes == ["expired", "expired", "full"]
     assert target.heads(b"/never") == []
-    redis.client().flushall()
+    wipe(redis, "turns")

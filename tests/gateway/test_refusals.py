@@ -162,7 +162,8 @@ def test_limits_hosts_and_proxies_are_settings(
         port = _port(gateway)
         assert call(port, "POST", "/echo", body=b"x" * 1025).status == 413
         assert call(port, "POST", "/echo", body=b"x" * 1024).status == 200
-        assert raw(port, b"GET / HTTP/1.1\r\nHost: other\r\n\r\n").startswith(b"HTTP/1.1 421 ")
+        lost = b"GET / HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n"
+        assert raw(port, lost).startswith(b"HTTP/1.1 421 ")
         reply = get(port, "/echo", b"X-Forwarded-Proto: https", b"X-Forwarded-For: 1.2.3.4")
         assert b"x-forwarded-proto: https\r\n" in reply.body
         assert b"host: gateway.test\r\n" in reply.body

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from pyclient.errors import PeakError
+from pyclient.errors import PeakError, Unavailable
 from pyclient.http.errors import UpstreamError
 
 from .asgi import Receive, Scope, Send
@@ -53,6 +53,8 @@ class Held:
             except RefusedBody as refused:
                 problem = refused.problem
             except PeakError as error:
+                if isinstance(error, Unavailable):
+                    self._shared.upkeep.suspect()
                 problem = of_queue(error)
             except asyncio.CancelledError:
                 if client.gone:

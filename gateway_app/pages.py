@@ -69,7 +69,7 @@ def make_router(shared: Shared) -> APIRouter:
     @router.get(READY, tags=["gateway"])
     async def ready() -> JSONResponse:
         """Whether requests can be put in line: 200, else 503."""
-        fine = not shared.draining and await _waiting(shared) is not None
+        fine = shared.upkeep.up and not shared.draining and await _waiting(shared) is not None
         return JSONResponse({"ready": fine}, status_code=200 if fine else 503)
 
     @router.get("/docs", include_in_schema=False)

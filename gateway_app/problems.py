@@ -74,6 +74,13 @@ def of_kind(kind: str, status: int, detail: str) -> Problem:
     return Problem(status, f"upstream-{kind}", detail, title=_UPSTREAM_TITLES.get(kind, ""))
 
 
+def _refused(code: str, title: str, retry_after: float | None) -> Problem:
+    return Problem(503, code, f"{title}; try again later.", title=title, retry_after=retry_after)
+
+
+UNAVAILABLE = _refused("unavailable", "The queue can't be reached", None)
+
+
 def of_queue(error: errors.PeakError, *, worker_seen: bool = True) -> Problem:
     """A request that the line did not carry. `worker_seen`: whether any worker claims lately."""
     match error:
@@ -102,11 +109,7 @@ def of_queue(error: errors.PeakError, *, worker_seen: bool = True) -> Problem:
         case errors.StateLost():
             return _refused("state-lost", "The queue lost its data", None)
         case _:
-            return _refused("unavailable", "The queue can't be reached", None)
-
-
-def _refused(code: str, title: str, retry_after: float | None) -> Problem:
-    return Problem(503, code, f"{title}; try again later.", title=title, retry_after=retry_after)
+            return UNAVAILABLE
 
 
 STOPPING = Problem(503, "stopping", "The gateway is shutting down.", retry_after=1.0, close=True)

@@ -13,7 +13,7 @@ from .gone import WhileClientStays
 from .guard import Checked
 from .hold import Held
 from .logs import fields
-from .problems import Problem, of_upstream, own_server, send_problem
+from .problems import UNAVAILABLE, Problem, of_upstream, own_server, send_problem
 from .queued import Queued
 from .relay import make_request, relay
 from .shared import Shared
@@ -64,6 +64,8 @@ class Proxy:
         try:
             if verdict.pass_through:
                 return await self._pass_through(scope, receive, send, target, checked)
+            if not shared.upkeep.up:
+                return await _refuse(scope, send, UNAVAILABLE)
             return await self._line(
                 scope,
                 receive,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from pyclient.errors import PeakError, TaskExpired
+from pyclient.errors import PeakError, TaskExpired, Unavailable
 from pyclient.http.client import SAFE
 from pyclient.http.envelope import Answer, read_answer, write_request
 from pyclient.http.errors import UpstreamError
@@ -97,6 +97,8 @@ class Queued:
     async def _problem(self, error: PeakError) -> Problem:
         """What to tell the client; where its time was up, whether a worker was there at all."""
         seen = True
+        if isinstance(error, Unavailable):
+            self._shared.upkeep.suspect()
         if isinstance(error, TaskExpired):
             try:
                 async with asyncio.timeout(1):

@@ -180,8 +180,8 @@ async def redis_for(options: Options, view: View) -> AsyncIterator[tuple[str, st
             await stage.purge(conn, commands.keys)
 
 
-async def play(options: Options, view: View) -> int:
-    """The whole demo; returns the exit code."""
+async def play(options: Options, view: View, codes: list[int]) -> int:
+    """The whole demo; the exit code is in `codes` as soon as it is known."""
     view.say(
         f"peakshaver demo: a backend for {options.per_s:g} requests/s gets "
         f"{options.per_s * PEAK_TIMES:g}/s for {options.seconds:g} s, {HIGH:.0%} of them high"
@@ -191,12 +191,12 @@ async def play(options: Options, view: View) -> int:
         await demo.start(url, queue)
         async with stage.opened(url, "peak", queue) as (_, commands):
             direct, line = await demo.run(commands)
-        code = tell(options, view, direct, line)
+        codes.append(tell(options, view, direct, line))
         if options.keep:
             view.say(f"\nStill up. Try: curl -i {demo.gateway}/high/hello")
             view.say("Ctrl-C ends it.")
             await asyncio.Event().wait()
-    return code
+    return codes[-1]
 
 
 def tell(options: Options, view: View, direct: dict[str, Any], line: dict[str, Any]) -> int:
@@ -227,15 +227,9 @@ def tell(options: Options, view: View, direct: dict[str, Any], line: dict[str, A
 def main(options: Options) -> int:
     """Run it; Ctrl-C and SIGTERM drain."""
     view = View(sys.stderr if options.to_stdout else sys.stdout)
-    result: list[int] = []
-
-    async def work() -> int:
-        code = await play(options, view)
-        result.append(code)
-        return code
-
+    codes: list[int] = []
     try:
-        return asyncio.run(until_stopped(work()))
+        return asyncio.run(until_stopped(play(options, view, codes)))
     except Interrupted:
         view.say("\nended")
-        return result[0] if result else 130
+        return codes[0] if codes else 130

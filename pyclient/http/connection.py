@@ -13,6 +13,7 @@ from typing import cast
 import httptools
 
 from .errors import UpstreamBroke, UpstreamError, UpstreamTimeout
+from .headers import keep_alive_seconds
 from .sinks import Pairs, Sink
 
 MAX_HEAD_BYTES = 128 * 1024
@@ -233,7 +234,7 @@ class Connection(asyncio.Protocol):
                 if lower == b"content-length" or lower == b"transfer-encoding":
                     framed = True
                 elif lower == b"keep-alive":
-                    self.keep_alive_s = _keep_alive(value)
+                    self.keep_alive_s = keep_alive_seconds(value)
         return framed
 
     def on_body(self, body: bytes) -> None:
@@ -293,12 +294,3 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _keep_alive(value: bytes) -> float:
-    """The seconds of `Keep-Alive: timeout=N`, 0 where it says nothing."""
-    for part in value.split(b","):
-        key, _, number = part.strip().partition(b"=")
-        if key.lower() == b"timeout" and number.isdigit() and len(number) < 7:
-            return float(number)
-    return 0.0

@@ -210,3 +210,12 @@ def http_date() -> bytes:
     if _date[0] != now:
         _date = (now, formatdate(now, usegmt=True).encode("ascii"))
     return _date[1]
+
+
+def keep_alive_seconds(value: bytes) -> float:
+    """The seconds of `Keep-Alive: timeout=N`, 0 where it says nothing."""
+    for part in value.split(b","):
+        key, _, number = part.strip().partition(b"=")
+        if key.lower() == b"timeout" and number.isdigit() and len(number) < 7:
+            return float(number)
+    return 0.0

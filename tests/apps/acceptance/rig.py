@@ -106,6 +106,36 @@ class Gateway(Process):
         return ask(self.port, method, target, *lines, body=body, timeout=timeout)
 
 
+class Later:
+    """A call in a thread; `result` gives what it gave or raises what it raised."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+        self._error: BaseException | None = None
+        self._value: Any = None
+        self.began = time.monotonic()
+        self.took = 0.0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._call()
+        except BaseException as error:
+            self._error = error
+        self.took = time.monotonic() - self.began
+
+    def done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def result(self, timeout: float = 30.0) -> Any:
+        self._thread.join(timeout)
+        assert self.done(), f"no result within {timeout:g} s"
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
 class Site:
     """A queue, a target, and the processes that a test starts; `settings` are for all of them."""
 
@@ -185,6 +215,12 @@ class Site:
         """One request of the first gateway, on a connection of its own."""
         return ask(self.port, method, target, *lines, body=body, timeout=timeout)
 
+    def later(
+        self, method: bytes, target: bytes, *lines: bytes, body: bytes | None = None
+    ) -> Later:
+        """`ask` in a thread of its own."""
+        return Later(lambda: self.ask(method, target, *lines, body=body, timeout=60))
+
     def gauge(self) -> dict[str, Any]:
         """Waiting requests as the health page has them."""
         page: dict[str, Any] = json.loads(self.ask(b"GET", b"/gateway_health").body)
@@ -208,38 +244,3 @@ def site(server: Server | None = None, **settings: str) -> Iterator[Site]:
         one = Site(server or stack.enter_context(valkey()), target, folder, **settings)
         stack.callback(one.end)
         yield one
-
-
-class Later:
-    """A call in a thread; `result` gives what it gave or raises what it raised."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._call = call
-        self._error: BaseException | None = None
-        self._value: Any = None
-        self.began = time.monotonic()
-        self.took = 0.0
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._value = self._call()
-        except BaseException as error:
-            self._error = error
-        self.took = time.monotonic() - self.began
-
-    def done(self) -> bool:
-        return not self._thread.is_alive()
-
-    def result(self, timeout: float = 30.0) -> Any:
-        self._thread.join(timeout)
-        assert self.done(), f"no result within {timeout:g} s"
-        if self._error is not None:
-            raise self._error
-        return self._value
-
-
-def later(call: Callable[[], Any]) -> Later:
-    """Call in a thread of its own."""
-    return Later(call)

@@ -28,11 +28,13 @@ class Entry:
     """A future that ends with the value of a task or an error, and how far the task has come.
 
     `lone`: nobody else can want the task, so it is taken out of the line when its waiter leaves.
-    `reason`: it was asked to be cancelled. `since`: the value is not older (loop's clock).
+    `reason`: it was asked to be cancelled. `since`: the value is not older, `acked_at`: it was in
+    line by then (both by the loop's clock).
     """
 
     __slots__ = (
         "acked",
+        "acked_at",
         "admitted",
         "body",
         "buckets",
@@ -53,6 +55,7 @@ class Entry:
         self.body = body
         self.buckets = buckets
         self.acked = False
+        self.acked_at = 0.0
         self.state = NEW
         self.reason = ""
         self.since = 0.0
@@ -93,6 +96,7 @@ class Entry:
     def acknowledge(self) -> None:
         """It was admitted: Redis has its body."""
         self.acked = True
+        self.acked_at = asyncio.get_running_loop().time()
         self.body = b""
         if self.admitted is not None and not self.admitted.done():
             self.admitted.set_result(None)

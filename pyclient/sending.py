@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 from .codec import INLINE_BYTES
 from .entry import Entry
+from .errors import PeakError
 from .keys import new_task_id
 from .line import Line
 from .model import Profile
 from .outcome import is_large
 
 _LEAST_S = 0.25
+_AFTER_S = 0.05
 _DONE = len("done\n")
 
 
@@ -27,6 +29,9 @@ async def exchange(line: Line, profile: Profile, body: bytes, deadline: float) -
     entry = Entry(task_id, profile, body)
     value = b""
     timer = loop.call_at(deadline, line.expire, entry)
+    # A call may run for as long as it may wait; where it may run longer, its wait ends apart.
+    wait_ends = loop.time() + profile.wait_ms / 1000 + _AFTER_S
+    look = loop.call_at(wait_ends, _wait_is_over, line, entry) if wait_ends < deadline else None
     try:
         value = await line.submit(entry)
         left = max(deadline - loop.time(), _LEAST_S)
@@ -37,8 +42,37 @@ async def exchange(line: Line, profile: Profile, body: bytes, deadline: float) -
         raise
     finally:
         timer.cancel()
+        if look is not None:
+            look.cancel()
         if large or is_large(value[_DONE : _DONE + 1]):
             _tidy(line, task_id, entry)
+
+
+def _wait_is_over(line: Line, entry: Entry) -> None:
+    """The time in line is counted from when Redis has the task, which is not before now."""
+    if entry.future.done():
+        return
+    loop = asyncio.get_running_loop()
+    since = entry.acked_at if entry.acked else loop.time()
+    ends = since + entry.profile.wait_ms / 1000 + _AFTER_S
+    if loop.time() < ends:
+        loop.call_at(ends if entry.acked else loop.time() + _AFTER_S, _wait_is_over, line, entry)
+    else:
+        line.spawn(_end_wait(line, entry))
+
+
+async def _end_wait(line: Line, entry: Entry) -> None:
+    """Take it out of the line unless it runs. No lease begins any more, so nothing can come
+    between the look and the cancel."""
+    while not entry.future.done():
+        try:
+            (state,) = await line.commands.fetch("state", [entry.id])
+        except PeakError:
+            await asyncio.sleep(_AFTER_S)
+            continue
+        if state in (b"waiting", b"due") and not entry.future.done():
+            line.cancel(entry.id, "expired")
+        return
 
 
 async def submit(

@@ -94,7 +94,12 @@ def test_b35_a_killed_gateway_takes_its_waiting_requests_along(redis: Server) ->
             other = here.gateway()
             here.port = other.port
             doomed.kill_all()
-        here.waiting(0)  # within its lease; a worker that comes later finds nothing
+        began = time.monotonic()
+        with connected(here.port) as client:  # whoever uses the line sees to it
+            client.send(request(b"GET", b"/passer-by"))
+            until(lambda: here.gauge()["queue"]["high"] == 1, what="one waiting")
+            assert time.monotonic() - began < LEASE + 1
+        here.waiting(0)
         here.worker()
         assert here.target.at(b"/orphan") == []
 

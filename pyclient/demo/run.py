@@ -14,6 +14,7 @@ from typing import Any
 
 from pyclient.commands import Commands
 from pyclient.embedded import EmbeddedServer
+from pyclient.keys import Keys
 
 from . import stage
 from .family import Child, Family
@@ -176,8 +177,9 @@ async def redis_for(options: Options, view: View) -> AsyncIterator[tuple[str, st
     try:
         yield options.redis_url, queue
     finally:
-        async with stage.opened(options.redis_url, "peak", queue) as (conn, commands):
-            await stage.purge(conn, commands.keys)
+        async with stage.opened(options.redis_url, "peak", queue) as (conn, _):
+            for name in (queue, f"{queue}.hold"):
+                await stage.purge(conn, Keys("peak", name))
 
 
 async def play(options: Options, view: View, codes: list[int]) -> int:

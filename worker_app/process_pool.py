@@ -84,7 +84,13 @@ class Child:
                 env={**os.environ, "PYTHONPATH": path},
                 process_group=0,
             )
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=ours)
+        except BaseException:
+            ours.close()
+            process.kill()
+            process.wait()
+            raise
         return cls(process, reader, writer)
 
     def alive(self) -> bool:

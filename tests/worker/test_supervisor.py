@@ -227,3 +227,26 @@ def test_without_a_terminal_log_lines_are_json(
         assert worker.end() == 0
         messages = [json.loads(text)["message"] for text in worker.output.splitlines()]
     assert any("stopping" in message for message in messages)
+
+
+async def test_a_worker_that_was_frozen_answers_too_late(
+    server: Server, queue_name: str, tmp_path: Path
+) -> None:
+    async with Queue.from_url(server.url, name=queue_name) as queue:
+        await queue.configure(lease=0.4)
+        with command(server, queue_name, tmp_path, HANDLERS, "-p", "2") as worker:
+            ticket = await queue.submit("sleep", 0.6)
+            await eventually(lambda: line_count(tmp_path) == 1)
+            frozen = int(lines(tmp_path)[0].split()[2])
+            os.kill(frozen, signal.SIGSTOP)
+            try:
+                assert await ticket.result(timeout=8) == ticket.id
+            finally:
+                os.kill(frozen, signal.SIGCONT)
+            assert [text.split()[1] for text in lines(tmp_path)] == ["1", "2"]
+            pids = {(await queue.call("state"))[4] for _ in range(30)}
+            assert not gone(frozen)
+            assert pids <= set(worker.children())
+            assert await asyncio.to_thread(worker.end) == 0
+        gauge = await queue.gauge()
+        assert (gauge["done"], gauge["running"], gauge["lost"]) == (31, 0, 0)

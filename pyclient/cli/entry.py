@@ -27,6 +27,7 @@ VERBS = {
     "queue": "look at queues; pause, resume, close and set them",
     "dead": "list dead letters and bring them back",
     "doctor": "check server, scripts and queue",
+    "bench": "load an address with fixed arrivals, or measure round trips",
     "version": "what runs here",
 }
 # These hand their arguments on, `--help` and `--json` included.

@@ -12,6 +12,7 @@ import contextlib
 import json
 import signal
 import sys
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from .limits import raise_file_limit
@@ -24,8 +25,15 @@ _SPARE_FILES = 64
 class Peak:
     """Plays a list of arrivals against an address."""
 
-    def __init__(self, url: str, plan: list[Arrival], connections: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        plan: list[Arrival],
+        connections: int,
+        path: Callable[[int, Arrival], str] | None = None,
+    ) -> None:
         parts = urlsplit(url)
+        self._path = path or _path_of_class
         host, port = parts.hostname or "127.0.0.1", parts.port or 80
         self._host = f"{host}:{port}".encode()
         self._wires = Wires(host, port, connections)
@@ -56,9 +64,8 @@ class Peak:
         loop = asyncio.get_running_loop()
         due = self._begun + arrival.at
         self.tally.offered[arrival.kind] += 1
-        request = b"GET /%s/%d HTTP/1.1\r\nhost: %s\r\naccept: application/json\r\n\r\n" % (
-            arrival.kind.encode(),
-            number,
+        request = b"GET %s HTTP/1.1\r\nhost: %s\r\naccept: */*\r\n\r\n" % (
+            self._path(number, arrival).encode(),
             self._host,
         )
 
@@ -76,6 +83,10 @@ class Peak:
 
         timer = loop.call_at(due + GIVE_UP_S, give_up)
         errand = self._wires.send(request, heard)
+
+
+def _path_of_class(number: int, arrival: Arrival) -> str:
+    return f"/{arrival.kind}/{number}"
 
 
 async def run(args: argparse.Namespace) -> None:

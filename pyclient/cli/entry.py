@@ -27,6 +27,7 @@ VERBS = {
     "queue": "look at queues; pause, resume, close and set them",
     "dead": "list dead letters and bring them back",
     "doctor": "check server, scripts and queue",
+    "acl": "print a least-privilege user of Redis for a role",
     "bench": "load an address with fixed arrivals, or measure round trips",
     "version": "what runs here",
 }

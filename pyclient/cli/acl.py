@@ -1,0 +1,118 @@
+"""`peakshaver acl`: least-privilege users of Redis for each role, worked out from the scripts.
+
+Redis asks for the permissions of the caller inside a script too, so a role may run what its
+scripts call, on keys of the prefix, and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import sys
+from typing import NamedTuple
+
+from pyclient.errors import ConfigError
+from pyclient.keys import check_name
+from pyclient.scripts import load_scripts
+from pyclient.settings import load
+
+from .output import OK, print_json
+
+_QUOTED = re.compile(r"'([A-Z]{3,})'")
+# Of the words in capitals that stand in a script, those that are commands.
+_COMMANDS = set(
+    """DEL EXISTS GET HDEL HEXISTS HGET HGETALL HINCRBY HKEYS HLEN HMGET HSCAN HSET INCRBY LLEN
+    LPOP LPUSH LRANGE LTRIM PEXPIRE PTTL RPUSH SET TIME UNLINK XADD XLEN XRANGE XREVRANGE XTRIM
+    ZADD ZCARD ZCOUNT ZINCRBY ZPOPMIN ZRANGE ZRANGEBYSCORE ZRANK ZREM ZREMRANGEBYRANK
+    ZREMRANGEBYSCORE ZREVRANGE ZSCAN ZSCORE""".split()
+)
+
+
+class Role(NamedTuple):
+    """What a kind of client does."""
+
+    what: str
+    scripts: tuple[str, ...]
+    commands: tuple[str, ...]
+
+
+# Not CONFIG GET, which tells the password of the default user: the client asks it at the start
+# for one warning, and goes on without.
+_CONNECT = ("ping", "select", "client|setname", "client|setinfo", "info")
+_CALL = ("evalsha", "script|load")
+_BODIES = ("get", "set", "unlink")
+_GATEWAY = "admit attach cancel configure fetch gauge limit place publish renew sweep".split()
+_WORKER = "claim configure gauge publish renew retry sweep".split()
+_OPERATOR = "cancel configure fetch gauge revive sweep".split()
+ROLES = {
+    "gateway": Role(
+        "puts work in line and waits for it: the gateway, `Queue`, limiters, middleware",
+        tuple(_GATEWAY),
+        (*_CALL, *_BODIES, "xread"),
+    ),
+    "worker": Role("leases work and answers it", tuple(_WORKER), (*_CALL, *_BODIES, "blpop")),
+    "operator": Role(
+        "peakshaver queue, dead and doctor",
+        tuple(_OPERATOR),
+        (*_CALL, "scan", "exists", "getrange", "zrevrange", "script|exists"),
+    ),
+    "loader": Role("peakshaver scripts load", (), ("script|load", "script|exists")),
+}
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Which role, and how its user is called."""
+    parser.add_argument("role", choices=sorted(ROLES), help="whose user")
+    parser.add_argument("--user", help="its name (peak-ROLE)")
+    parser.add_argument("--prefix", help="first part of every key (default: PEAK_PREFIX)")
+    parser.add_argument(
+        "--password-stdin",
+        action="store_true",
+        help="read its password, and print the SHA-256 of it; else the line holds PASSWORD",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the command that makes the user."""
+    prefix = check_name("prefix", args.prefix or load().prefix)
+    user = check_name("user", args.user or f"peak-{args.role}")
+    given = rules(args.role, prefix)
+    words = ["ACL", "SETUSER", user, *given[:3], _password(args), *given[3:]]
+    if args.json:
+        print_json({"role": args.role, "user": user, "rules": words[3:], "command": words})
+    else:
+        print(" ".join(words))
+        hint = "feed it to redis-cli; CONFIG REWRITE or ACL SAVE keeps it"
+        print(f"{args.role}: {ROLES[args.role].what}\n{hint}", file=sys.stderr)
+    return OK
+
+
+def _password(args: argparse.Namespace) -> str:
+    if not args.password_stdin:
+        return ">PASSWORD"
+    password = sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        raise ConfigError("expected a password on stdin")
+    return f"#{hashlib.sha256(password.encode()).hexdigest()}"
+
+
+def rules(role: str, prefix: str) -> list[str]:
+    """The rules of a role, without a password: the words of ACL SETUSER."""
+    allowed = {*_CONNECT, *ROLES[role].commands, *inner_commands(ROLES[role].scripts)}
+    keys = [f"~{prefix}:*"] if ROLES[role].scripts else []
+    return [
+        "reset",
+        "on",
+        "resetchannels",
+        *keys,
+        "-@all",
+        *(f"+{name}" for name in sorted(allowed)),
+    ]
+
+
+def inner_commands(names: tuple[str, ...]) -> set[str]:
+    """What these scripts call inside, in lower case."""
+    scripts = load_scripts()
+    found = {word for name in names for word in _QUOTED.findall(scripts[name].text.decode())}
+    return {word.lower() for word in found & _COMMANDS}

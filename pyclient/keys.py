@@ -46,6 +46,15 @@ class Keys:
         """An answer that is too large to travel through the scripts."""
         return self.base + b"body:" + task_id.encode() + b".out"
 
+    def settings(self) -> bytes:
+        """The hash of settings; a route that has a room has the field `room_field` in it."""
+        return self.base + b"conf"
+
+    @staticmethod
+    def room_field(route: str) -> bytes:
+        """The field of `settings` that holds the room of a route."""
+        return b"room:" + route.encode()
+
 
 def check_name(what: str, value: str) -> str:
     """A queue name or prefix as given, or ConfigError."""

@@ -61,20 +61,19 @@ class Watch:
         return kept
 
     async def aclose(self) -> None:
-        """The request is over: nobody reads any more."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.cancel()
-            await asyncio.wait({pending})
+        """Look ahead no more. What was kept stays for `receive`."""
+        if self._pending is not None:
+            self._pending.cancel()
+            await asyncio.wait({self._pending})
 
     def _look(self) -> None:
         self._pending = asyncio.ensure_future(_call(self._receive))
         self._pending.add_done_callback(self._keep)
 
     def _keep(self, task: asyncio.Task[Message]) -> None:
-        if task.cancelled() or task is not self._pending:
-            return
         self._pending = None
+        if task.cancelled():
+            return
         error = task.exception()
         if error is not None:
             self._kept.append(error)

@@ -19,6 +19,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
 
 from .asgi import client_host, take
 from .errors import PeakError, RateLimited, Unavailable
@@ -121,6 +122,11 @@ async def answer_error(request: Request, error: Exception) -> Response:
     return Response(problem.body, problem.status, problem.headers)
 
 
+def json_answer(status: int, content: object) -> Response:
+    """A plain JSON answer, for what must not import FastAPI itself."""
+    return JSONResponse(content, status)
+
+
 exception_handlers: dict[
     int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]
 ] = {PeakError: answer_error}
@@ -133,5 +139,6 @@ __all__ = [
     "answer_error",
     "current_queue",
     "exception_handlers",
+    "json_answer",
     "lifespan",
 ]

@@ -1,0 +1,1 @@
+"""Names of other systems on this one, for programs that move over."""

@@ -1,0 +1,87 @@
+"""Makes routes and their limits known to a queue, and again where Redis came back without them.
+
+They outlive the node: a gateway refuses what nobody ever made known, and lets wait what has no
+node just now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+
+from pyclient.errors import PeakError
+from pyclient.queue import Queue
+
+log = logging.getLogger("pyclient.compat.fastapi_queue")
+
+ROOM_MAX = 1_000_000
+LOOK_S = 0.5
+_LONGEST_PAUSE_S = 5.0
+_BATCH = 32
+
+
+class Announcer:
+    """Keeps the rooms of routes set. `queue` is its own to use, not to close.
+
+    With `first` it sets them whatever they were, once; all else only where there are none.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        configure: Mapping[str, str | int],
+        rooms: Mapping[str, int],
+        *,
+        first: bool,
+    ) -> None:
+        self._queue = queue
+        self._configure = configure
+        self._rooms = rooms
+        self._first = first
+
+    async def run(self) -> None:
+        """Until cancelled. Redis being away, it asks less and less often."""
+        pause = LOOK_S
+        while True:
+            try:
+                await self.announce()
+                pause = LOOK_S
+            except PeakError as error:
+                log.log(
+                    logging.WARNING if pause == LOOK_S else logging.DEBUG,
+                    "routes can't be made known: %s",
+                    error,
+                )
+                pause = min(pause * 2, _LONGEST_PAUSE_S)
+            await asyncio.sleep(pause)
+
+    async def announce(self) -> None:
+        """Set what is missing; all of it the first time. Raises Unavailable."""
+        rooms = dict(self._rooms)
+        routes = list(rooms) if self._first else await self._missing(rooms)
+        if not routes:
+            return
+        commands = await self._queue._commands()
+        for start in range(0, len(routes), _BATCH):
+            some = routes[start : start + _BATCH]
+            limits = {f"room {route}": min(max(rooms[route], 0), ROOM_MAX) for route in some}
+            await commands.configure({**self._configure, **limits})
+        self._first = False
+
+    async def _missing(self, rooms: Iterable[str]) -> list[str]:
+        conn = await self._queue._connection()
+        keys, routes = self._queue.keys, list(rooms)
+        found: list[object] = []
+        for start in range(0, len(routes), _BATCH):
+            some = [keys.room_field(route) for route in routes[start : start + _BATCH]]
+            found += await conn.command(b"HMGET", keys.settings(), *some)
+        return [
+            route
+            for route, room in zip(routes, found, strict=True)
+            if room is None and self.wanted(route)
+        ]
+
+    def wanted(self, route: str) -> bool:
+        """A limit of 0 closes a route: it stays unknown."""
+        return self._rooms[route] > 0

@@ -93,12 +93,12 @@ def children() -> dict[int, str]:
 
 
 def _mark() -> bytes:
-    return f"PEAK_TEST_PROCESS={os.environ.get('PEAK_TEST_PROCESS', 'unset')}".encode()
+    return f"TEST_OF_PEAK={os.environ.get('TEST_OF_PEAK', 'unset')}".encode()
 
 
 def set_mark() -> None:
     """Have all further processes bear the number of this one."""
-    os.environ["PEAK_TEST_PROCESS"] = f"<{os.getpid()}>"
+    os.environ["TEST_OF_PEAK"] = f"<{os.getpid()}>"
 
 
 def _sanctioned() -> set[int]:

@@ -206,7 +206,7 @@ def test_wrong_usage_is_said_in_one_line(
     env: dict[str, str],
     said: str,
 ) -> None:
-    monkeypatch.delenv("PEAK_TEST_PROCESS")
+    monkeypatch.delenv("TEST_OF_PEAK")
     monkeypatch.setattr(logs, "set_up", lambda form, level: None)
     for name, value in env.items():
         monkeypatch.setenv(name, value)

@@ -13,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from .entry import SENDING, Entry, refusal
 from .errors import PeakError, TaskCancelled, Unavailable
 from .keys import new_task_id
-from .line import NEW, SENDING, Entry, Line, refusal
+from .line import Line
 from .model import Profile
 from .wire import Backoff
 
@@ -47,8 +48,8 @@ class Place:
             task_id = new_task_id()
         self.names.append(task_id)
         entry = Entry(task_id, profile._replace(options=f"place={self.id}"), body)
+        entry.lone = False  # leaving the place takes it out of the line
         entry.admitted = asyncio.get_running_loop().create_future()
-        entry.admitted.add_done_callback(_seen)
         self.busy = entry
         return entry
 
@@ -76,7 +77,6 @@ class Places:
             word = await self._ask("take", place.id, route, level)
             if word == "NOINBOX":
                 await self._line.inbox.attach()
-                self._line.inbox.lost()
                 word = await self._ask("take", place.id, route, level)
         except asyncio.CancelledError:
             self.leave(place)
@@ -123,13 +123,8 @@ class Places:
 
     def _withdraw(self, entry: Entry) -> bool:
         """Nobody waits for it any more; whether it is being admitted right now."""
-        if not entry.future.done():
-            # Not cancel(): the line asks for its exception. What has ended is not admitted.
-            entry.future.set_exception(TaskCancelled("withdrawn", task_id=entry.id))
-            entry.future.exception()
-        if entry.state == NEW:
-            self._line.forget(entry, "cancelled")
         self._line.inbox.discard(entry)
+        entry.fail(TaskCancelled("withdrawn", task_id=entry.id))  # what has ended is not admitted
         return entry.state == SENDING
 
     async def _ask(
@@ -145,12 +140,6 @@ class Places:
             return word
 
         return await self._line.caller.run(send) if after_admit else await send(0)
-
-
-def _seen(admitted: asyncio.Future[None]) -> None:
-    """A refusal is no news to whoever has left."""
-    if not admitted.cancelled():
-        admitted.exception()
 
 
 __all__ = ["Place", "Places"]

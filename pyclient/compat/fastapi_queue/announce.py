@@ -10,8 +10,8 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 
+from pyclient.engine import Engine
 from pyclient.errors import PeakError
-from pyclient.queue import Queue
 
 log = logging.getLogger("pyclient.compat.fastapi_queue")
 
@@ -22,20 +22,20 @@ _BATCH = 32
 
 
 class Announcer:
-    """Keeps the rooms of routes set. `queue` is its own to use, not to close.
+    """Keeps the rooms of routes set. `engine` is its own to use, not to close.
 
     With `first` it sets them whatever they were, once; all else only where there are none.
     """
 
     def __init__(
         self,
-        queue: Queue,
+        engine: Engine,
         configure: Mapping[str, str | int],
         rooms: Mapping[str, int],
         *,
         first: bool,
     ) -> None:
-        self._queue = queue
+        self._engine = engine
         self._configure = configure
         self._rooms = rooms
         self._first = first
@@ -47,11 +47,12 @@ class Announcer:
             try:
                 await self.announce()
                 pause = LOOK_S
-            except PeakError as error:
+            except Exception as error:
                 log.log(
                     logging.WARNING if pause == LOOK_S else logging.DEBUG,
                     "routes can't be made known: %s",
                     error,
+                    exc_info=not isinstance(error, PeakError),
                 )
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
             await asyncio.sleep(pause)
@@ -62,7 +63,7 @@ class Announcer:
         routes = list(rooms) if self._first else await self._missing(rooms)
         if not routes:
             return
-        commands = await self._queue._commands()
+        commands = await self._engine.commands("pull")
         for start in range(0, len(routes), _BATCH):
             some = routes[start : start + _BATCH]
             limits = {f"room {route}": min(max(rooms[route], 0), ROOM_MAX) for route in some}
@@ -70,8 +71,8 @@ class Announcer:
         self._first = False
 
     async def _missing(self, rooms: Iterable[str]) -> list[str]:
-        conn = await self._queue._connection()
-        keys, routes = self._queue.keys, list(rooms)
+        conn = await self._engine._connection()
+        keys, routes = self._engine.keys["pull"], list(rooms)
         found: list[object] = []
         for start in range(0, len(routes), _BATCH):
             some = [keys.room_field(route) for route in routes[start : start + _BATCH]]

@@ -16,9 +16,7 @@ from weakref import WeakKeyDictionary
 
 from pyclient.errors import PeakError, Refused, Unavailable
 from pyclient.line import Line
-from pyclient.outcome import Bodies
 from pyclient.placing import Place, Places
-from pyclient.queue import Queue
 
 from .settings import CompatSettings
 
@@ -43,19 +41,16 @@ class Gateway:
     def __init__(self, address: str) -> None:
         settings = CompatSettings.read()
         self._address = address
-        self._queue = Queue(address, settings.queue, settings.prefix)
+        self._engine = settings.engine(address)
         self._places: Places | None = None
         self._known: set[str] = set()
         self._guard = asyncio.get_running_loop().create_task(self._close_with_loop())
         self._logged = 0.0
         self._late: set[asyncio.Task[Any]] = set()
 
-    async def engine(self) -> tuple[Line, Bodies, Places]:
+    async def line(self) -> Line:
         """Connect if need be. Raises Unavailable, ConfigError."""
-        line, bodies = await self._queue._pull()
-        if self._places is None:
-            self._places = Places(line)
-        return line, bodies, self._places
+        return self._engine.ready("pull") or await self._engine.line("pull")
 
     async def enter(self, route: str) -> Place:
         """A place in a route that is known. Raises Refused, Unavailable within a second.
@@ -121,14 +116,17 @@ class Gateway:
         for task in list(self._late):
             task.cancel()
         await asyncio.gather(*self._late, return_exceptions=True)
-        await self._queue.aclose()
+        await self._engine.aclose()
         if asyncio.current_task() is not self._guard:
             self._guard.cancel()
             await asyncio.wait({self._guard})
 
     async def _enter(self, route: str) -> Place | None:
         """A place, or None where the route is unknown; both are asked at once."""
-        _, _, places = await self.engine()
+        line = await self.line()
+        if self._places is None:
+            self._places = Places(line)
+        places = self._places
         known, place = await asyncio.gather(
             self._knows(route), places.take(route), return_exceptions=True
         )
@@ -143,8 +141,8 @@ class Gateway:
         return None
 
     async def _knows(self, route: str) -> bool:
-        keys = self._queue.keys
-        conn = await self._queue._connection()
+        keys = self._engine.keys["pull"]
+        conn = await self._engine._connection()
         return await conn.command(b"HGET", keys.settings(), keys.room_field(route)) is not None
 
     def _leave(self, place: Place | None) -> None:

@@ -99,14 +99,13 @@ class DistributedTaskApplyManager:
             return False, said(error)
         try:
             place = await self._free_place(self._gateway)
-            line, bodies, _ = await self._gateway.soon(self._gateway.engine())
+            line = await self._gateway.soon(self._gateway.line())
         except (Refused, Unavailable, ScriptError) as error:
             self._gateway.note(error)
             return UNCONFIRMED
         submission = Submission(
             self._gateway,
             line,
-            bodies,
             place,
             confirm_s=self._confirm_s,
             process_s=self._process_s,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from pyclient.codec import MAX_BYTES
+from pyclient.engine import Engine
 from pyclient.settings import Settings, load
 
 LEASE_S = 5.0
@@ -41,3 +43,7 @@ class CompatSettings(NamedTuple):
             "capacity": found.max_queue if "PEAK_MAX_QUEUE" in given else 0,
         }
         return cls(found.queue, found.prefix, found.drain_timeout, configure)
+
+    def engine(self, address: str) -> Engine:
+        """What stands behind the queue, not opened yet."""
+        return Engine(address, self.queue, self.prefix, MAX_BYTES)

@@ -16,6 +16,7 @@ import math
 from typing import Any, TypeAlias
 
 from pyclient import codec
+from pyclient.entry import Entry
 from pyclient.errors import (
     PeakError,
     Refused,
@@ -25,9 +26,9 @@ from pyclient.errors import (
     TaskExpired,
     Unavailable,
 )
-from pyclient.line import Entry, Line
-from pyclient.model import Profile
-from pyclient.outcome import Bodies
+from pyclient.line import Line
+from pyclient.model import Outcome, Profile
+from pyclient.outcome import is_large
 from pyclient.placing import Place
 
 from .gateway import PATIENCE_S, Gateway
@@ -53,7 +54,6 @@ class Submission:
         self,
         gateway: Gateway,
         line: Line,
-        bodies: Bodies,
         place: Place,
         *,
         confirm_s: float,
@@ -62,7 +62,6 @@ class Submission:
     ) -> None:
         self._gateway = gateway
         self._line = line
-        self._bodies = bodies
         self._place = place
         self._confirm_s = confirm_s
         self._process_s = process_s
@@ -74,11 +73,11 @@ class Submission:
         wait_ms = min(max(1, math.ceil(self._confirm_s * 1000)), _LONGEST_WAIT_MS)
         profile = Profile(level, self._place.route, "", wait_ms, RUN_MS, 0, 1, 0)
         entry = self._place.entry(profile, body)
-        submitted = False
+        large, submitted = len(body) > codec.INLINE_BYTES, False
         try:
-            if len(body) > codec.INLINE_BYTES:
+            if large:
                 ttl_ms = wait_ms + round(self._process_s * 1000) + 60_000
-                put = self._bodies.put(entry.id, body, ttl_ms)
+                put = self._line.bodies.put(entry.id, body, ttl_ms, timeout=_BODY_S)
                 entry.body = await self._gateway.soon(put, within=_BODY_S)
             self._line.submit(entry)
             submitted = True
@@ -88,8 +87,8 @@ class Submission:
         finally:
             if entry.future.done() or not submitted:
                 self._place.free()
-            if entry.body is not body:
-                await self._drop(entry)
+            if large:  # it has been read, or never will be
+                self._line.tidy(entry.id, answer=False)
 
     async def _answer(self, entry: Entry) -> Answer:
         assert entry.admitted is not None
@@ -99,8 +98,11 @@ class Submission:
         unanswered = await self._wait(entry, self._loop.time())
         if unanswered is not None:
             return unanswered
-        value = self._bodies.result(entry.id, entry.future.result())
-        result = codec.decode(await self._gateway.soon(value, within=_BODY_S), what="result")
+        value = entry.future.result()
+        body = self._line.bodies.result(entry.id, value, timeout=_BODY_S)
+        result = codec.decode(await self._gateway.soon(body, within=_BODY_S), what="result")
+        if is_large(Outcome.of(value).body):
+            self._line.tidy(entry.id)
         if isinstance(result, dict) and list(result) == [MARK]:
             ok, said = result[MARK]
             return bool(ok), said
@@ -161,13 +163,6 @@ class Submission:
             self._gateway.note(error)
             return UNFINISHED
         return False, said(error)
-
-    async def _drop(self, entry: Entry) -> None:
-        """The large request has been read, or never will be."""
-        try:
-            await self._gateway.soon(self._bodies.drop(entry.id))
-        except PeakError as error:
-            self._gateway.note(error)
 
 
 def said(error: BaseException) -> str:

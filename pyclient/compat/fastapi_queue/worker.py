@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from pyclient.queue import Queue
+from pyclient.engine import Engine
 
 from .address import address_of
 from .announce import ROOM_MAX, Announcer
@@ -111,22 +111,22 @@ class QueueWorker:
 
     async def async_startup(self) -> None:
         """Set the limits of the route table, also over others; `run_serve` does it by itself."""
-        queue = self._queue()
+        engine = self._settings.engine(self._address)
         try:
-            await self._announcer(queue, first=True).announce()
+            await self._announcer(engine, first=True).announce()
         finally:
-            await queue.aclose()
+            await engine.aclose()
 
     async def run_serve(self) -> None:
         """Serve until stopped. Redis may be away, at the start and later."""
         if self._closing:
             return
         self._closed.clear()
-        worker, queue = self._make_worker(), self._queue()
+        worker, engine = self._make_worker(), self._settings.engine(self._address)
         self._caller = Caller(self._threads)
         self._worker = worker
         announcing = asyncio.create_task(
-            self._announcer(queue, first=self._run_startup).run(), name="peak-announce"
+            self._announcer(engine, first=self._run_startup).run(), name="peak-announce"
         )
         self.handles_sigterm = _handle_sigterm(self)
         self._logger.info(f"Pid: {self.pid}, serving {len(self._rooms)} routes")
@@ -135,7 +135,7 @@ class QueueWorker:
         finally:
             announcing.cancel()
             await asyncio.gather(announcing, return_exceptions=True)
-            await queue.aclose()
+            await engine.aclose()
             self._caller.close()
             self._worker = None
             self._closed.set()
@@ -181,11 +181,8 @@ class QueueWorker:
         if route not in worker.routes:
             worker.route(route, attempts=1, timeout=RUN_MS / 1000)(handle)
 
-    def _queue(self) -> Queue:
-        return Queue(self._address, self._settings.queue, self._settings.prefix)
-
-    def _announcer(self, queue: Queue, *, first: bool) -> Announcer:
-        return Announcer(queue, self._settings.configure, self._rooms, first=first)
+    def _announcer(self, engine: Engine, *, first: bool) -> Announcer:
+        return Announcer(engine, self._settings.configure, self._rooms, first=first)
 
 
 def _handle_sigterm(node: QueueWorker) -> bool:

@@ -1,0 +1,23 @@
+"""The names of fastapi-queue for the tests, without the note on their age."""
+
+import warnings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from pyclient.compat.fastapi_queue import (
+        DistributedTaskApplyManager,
+        QueueWorker,
+        RateLimiter,
+        shutdown,
+    )
+    from pyclient.compat.fastapi_queue.address import address_of
+    from pyclient.compat.fastapi_queue.names import route_of
+
+__all__ = [
+    "DistributedTaskApplyManager",
+    "QueueWorker",
+    "RateLimiter",
+    "address_of",
+    "route_of",
+    "shutdown",
+]

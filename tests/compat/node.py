@@ -26,8 +26,10 @@ async def main(spec: dict[str, Any]) -> None:
     """Serve as the README does: again and again, until told to stop."""
     global node
     while True:
-        if spec.get("sync_client"):
-            client: Any = redis.Redis.from_url(spec["url"])
+        if "cluster" in spec["url"]:
+            client: Any = spec["url"]
+        elif spec.get("sync_client"):
+            client = redis.Redis.from_url(spec["url"])
         else:
             client = redis.asyncio.Redis.from_url(
                 spec["url"], decode_responses=spec.get("decode", False)
@@ -38,7 +40,7 @@ async def main(spec: dict[str, Any]) -> None:
         await node.run_serve()
         if node.closeing():
             break
-    if not spec.get("sync_client"):
+    if hasattr(client, "aclose"):
         await client.aclose()
     print("over", file=sys.stderr, flush=True)
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from .seed import DistributedTaskApplyManager, route_of, shutdown
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Refusal(Exception):  # noqa: N818 - what the README answers 503 to
+class Refusal(Exception):
     """`success()` was False."""
 
 
@@ -96,7 +97,7 @@ class Site:
         **options: Any,
     ) -> Process:
         """Start a node; `limits` is 100 a route where it is not given."""
-        table = {path: 100 for path in routes} if limits is None else dict(limits)
+        table = dict.fromkeys(routes, 100) if limits is None else dict(limits)
         options.setdefault("run_startup", True)
         spec = {
             "url": self.server.url,
@@ -111,7 +112,7 @@ class Site:
         for path in paths:
             name = f"room:{route_of(path)}"
             try:
-                await until(lambda name=name: self.raw.hget(self.key("conf"), name), timeout)
+                await until(partial(self.raw.hget, self.key("conf"), name), timeout)
             except AssertionError:
                 said = "\n".join(process.text()[-3000:] for process in self.processes)
                 raise AssertionError(f"{path!r} was never made known:\n{said}") from None
@@ -172,9 +173,7 @@ async def site(server: Server, folder: Path) -> AsyncIterator[Site]:
         await made.aclose()
 
 
-async def until(
-    condition: Callable[[], Any], timeout: float = 5, what: str = ""
-) -> None:
+async def until(condition: Callable[[], Any], timeout: float = 5, what: str = "") -> None:
     """Poll; connection errors count as not yet."""
     end = time.monotonic() + timeout
     while True:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.servers import Server
 
-from .rig import Refusal, Site, site, took
+from .rig import Refusal, Site, site, took, until
 from .seed import DistributedTaskApplyManager
 
 ROUTES = {
@@ -52,7 +52,7 @@ async def test_a01_an_idle_system_answers_within_50_ms(server: Server, tmp_path:
 async def test_a02_sync_code_does_not_block_async_code(server: Server, tmp_path: Path) -> None:
     async with serving(server, tmp_path, threads=2) as at:
         with took(0.6, 1.1):
-            answers = await asyncio.gather(
+            answers: list[Any] = await asyncio.gather(
                 at.call("/awake", {"seconds": 0.6}), at.call("/sleepy", {"seconds": 0.6})
             )
     assert answers == [(True, "awake"), (True, "slept")]
@@ -71,28 +71,24 @@ async def test_a03_an_exception_is_told_at_once_as_text(server: Server, tmp_path
         assert await at.call("/") == (True, "2 None")
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        b"\x00\xff\xfe",
-        {"a": [1, {"b": None}], "ü": -1.5},
-        "\u2028 漢字 \U0001f600",
-        "x" * 2_000_000,
-        b"\x80" * 300_000,
-        [True, False, 2**63],
-        {"fastapi_queue": 1},
-        "",
-    ],
-    ids=lambda value: type(value).__name__ + str(len(repr(value))),
-)
-async def test_a04_values_arrive_as_they_were(
-    server: Server, tmp_path: Path, value: Any
-) -> None:
+VALUES: list[Any] = [
+    None,
+    b"\x00\xff\xfe",
+    {"a": [1, {"b": None}], "ü": -1.5},
+    "\u2028 漢字 \U0001f600",
+    "x" * 2_000_000,
+    b"\x80" * 300_000,
+    [True, False, 2**63],
+    {"fastapi_queue": 1},
+    "",
+]
+
+
+async def test_a04_values_arrive_as_they_were(server: Server, tmp_path: Path) -> None:
     async with serving(server, tmp_path) as at:
-        assert await at.call("/echo", {"value": value}) == (True, value)
-        left = [key for key in at.raw.keys("*") if b":body:" in key]
-    assert left == []
+        for value in VALUES:
+            assert await at.call("/echo", {"value": value}) == (True, value)
+        await until(lambda: not [key for key in at.raw.keys("*") if b":body:" in key])
 
 
 async def test_a24_a_route_that_nobody_made_known_is_refused_at_once(
@@ -121,40 +117,40 @@ async def test_a25_a_route_without_a_function_is_an_error_at_once(
     assert "no function is registered" in text
 
 
-@pytest.mark.parametrize("path", ["/wide", "/odd"])
 async def test_a26_a_result_that_cant_be_carried_is_an_error_at_once(
-    server: Server, tmp_path: Path, path: str
+    server: Server, tmp_path: Path
 ) -> None:
     async with serving(server, tmp_path) as at:
         await at.call("/")
-        with took(0, 0.2):
-            ok, text = await at.call(path)
-        assert not ok
-        assert "can't be carried" in text
+        for path in ("/wide", "/odd"):
+            with took(0, 0.2):
+                ok, text = await at.call(path)
+            assert not ok
+            assert "can't be carried" in text
 
 
-@pytest.mark.parametrize("form", [{"value": object()}, {"value": {1, 2}}, {"value": 2**64}])
 async def test_a27_a_form_that_cant_be_carried_is_an_error_and_the_room_comes_back(
-    server: Server, tmp_path: Path, form: Any
+    server: Server, tmp_path: Path
 ) -> None:
     async with site(server, tmp_path) as at:
         at.node({"/echo": "echo"}, {"/echo": 1})
         await at.ready("/echo")
         await at.call("/echo")
-        with took(0, 0.1):
-            ok, text = await at.call("/echo", form)
-        assert not ok
-        assert "form_data" in text
-        assert await at.free("/echo", 1) == 1
+        for value in (object(), {1, 2}, 2**64):
+            with took(0, 0.1):
+                ok, text = await at.call("/echo", {"value": value})
+            assert not ok
+            assert "form_data" in text
+            assert await at.free("/echo", 1) == 1
 
 
-@pytest.mark.parametrize(
-    "path", ["/x:y", "/ä ö/ü", "/a%2Fb?c={d}", "/" + "long/" * 60, "漢字", "", "@at", "*|\x00"]
-)
-async def test_a28_any_path_works(server: Server, tmp_path: Path, path: str) -> None:
-    async with serving(server, tmp_path, {path: "echo", "/x": "starred"}) as at:
-        assert await at.call(path, {"value": path}) == (True, path)
-        assert await at.call("/x") == (True, "2 None")
+PATHS = ["/x:y", "/ä ö/ü", "/a%2Fb?c={d}", "/" + "long/" * 60, "漢字", "", "@at", "*|\x00", "/x"]
+
+
+async def test_a28_any_path_works(server: Server, tmp_path: Path) -> None:
+    async with serving(server, tmp_path, dict.fromkeys(PATHS, "echo")) as at:
+        for path in PATHS:
+            assert await at.call(path, {"value": path}) == (True, path)
 
 
 @pytest.mark.parametrize("level", [10, 12, -1, "x", 1.0, None, True])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from pyclient.engine import Engine
 from pyclient.errors import PeakError
@@ -25,6 +25,7 @@ class Announcer:
     """Keeps the rooms of routes set. `engine` is its own to use, not to close.
 
     With `first` it sets them whatever they were, once; all else only where there are none.
+    `restored` is called when rooms were gone that had been there.
     """
 
     def __init__(
@@ -34,11 +35,14 @@ class Announcer:
         rooms: Mapping[str, int],
         *,
         first: bool,
+        restored: Callable[[], object] = lambda: None,
     ) -> None:
         self._engine = engine
         self._configure = configure
         self._rooms = rooms
         self._first = first
+        self._seen = False
+        self._restored = restored
 
     async def run(self) -> None:
         """Until cancelled. Redis being away, it asks less and less often."""
@@ -62,13 +66,17 @@ class Announcer:
         rooms = dict(self._rooms)
         routes = list(rooms) if self._first else await self._missing(rooms)
         if not routes:
+            self._seen = True
             return
         commands = await self._engine.commands("pull")
         for start in range(0, len(routes), _BATCH):
             some = routes[start : start + _BATCH]
             limits = {f"room {route}": min(max(rooms[route], 0), ROOM_MAX) for route in some}
             await commands.configure({**self._configure, **limits})
-        self._first = False
+        if self._seen:
+            log.warning("Redis came back without the routes: made known again")
+            self._restored()
+        self._first, self._seen = False, True
 
     async def _missing(self, rooms: Iterable[str]) -> list[str]:
         conn = await self._engine._connection()

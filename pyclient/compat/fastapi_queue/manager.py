@@ -98,8 +98,8 @@ class DistributedTaskApplyManager:
         except (BadPayload, TypeError, ValueError) as error:
             return False, said(error)
         try:
-            place = await self._free_place(self._gateway)
             line = await self._gateway.soon(self._gateway.line())
+            place = await self._free_place(self._gateway)
         except (Refused, Unavailable, ScriptError) as error:
             self._gateway.note(error)
             return UNCONFIRMED

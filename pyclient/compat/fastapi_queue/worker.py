@@ -182,7 +182,13 @@ class QueueWorker:
             worker.route(route, attempts=1, timeout=RUN_MS / 1000)(handle)
 
     def _announcer(self, engine: Engine, *, first: bool) -> Announcer:
-        return Announcer(engine, self._settings.configure, self._rooms, first=first)
+        settings = self._settings.configure
+        return Announcer(engine, settings, self._rooms, first=first, restored=self._look)
+
+    def _look(self) -> None:
+        """Redis forgot that this node waits for a hint: claim without one."""
+        if self._worker is not None and self._worker.session is not None:
+            self._worker.session.loop.hint()
 
 
 def _handle_sigterm(node: QueueWorker) -> bool:

@@ -79,6 +79,7 @@ def _child(args: argparse.Namespace, settings: Settings) -> int:
     worker = _worker(args.worker, settings)
     if args.concurrency:
         worker.concurrency = args.concurrency
+    _bound_drain(worker, settings)
     Watchdog(worker, args.lifeline).start()
     code = _serve(worker)
     if any(not thread.daemon for thread in threading.enumerate()[1:]):
@@ -86,6 +87,19 @@ def _child(args: argparse.Namespace, settings: Settings) -> int:
         logging.shutdown()
         os._exit(code)
     return code
+
+
+def _bound_drain(worker: Worker, settings: Settings) -> None:
+    """PEAK_DRAIN_TIMEOUT where it is set; longer than the supervisor waits is of no use."""
+    allowed = settings.drain_timeout
+    if worker.drain_timeout > allowed:
+        log.warning(
+            "drain_timeout is %g s, but %g s are allowed here: raise PEAK_DRAIN_TIMEOUT",
+            worker.drain_timeout,
+            allowed,
+        )
+    if worker.drain_timeout > allowed or "PEAK_DRAIN_TIMEOUT" in settings.origins:
+        worker.drain_timeout = allowed
 
 
 def _serve(worker: Worker) -> int:

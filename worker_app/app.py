@@ -124,7 +124,8 @@ class Worker:
         """Serve until `stop`. Waits for Redis, at the start and later, as long as it takes.
 
         Raises HandlerStuck where a handler does not end, ConfigError for what only a person can
-        mend, and what the lifespan raises. It handles no signals.
+        mend, and what the lifespan raises. It handles no signals. Cancelling it leaves what runs
+        to other workers once its leases end; `stop` hands it back.
         """
         if self._loop is not None:
             raise ConfigError("this worker runs already: one Worker object serves once at a time")

@@ -48,7 +48,7 @@ async def test_a_task_that_runs_for_many_leases_runs_once(
         return int(ctx.attempt)
 
     async with Queue.from_url(server.url, name=queue_name) as queue:
-        ticket = await queue.submit(kind, 1.5)
+        ticket = await queue.submit(kind, 1.1)
         async with serving(worker), serving(bystander(server, queue_name)):
             assert await ticket.result(timeout=5) == 1
     assert attempts == [1]
@@ -76,7 +76,7 @@ async def test_leases_that_get_shorter_meanwhile_are_kept(server: Server, queue_
         await queue.call("wait", 0)
         await asyncio.sleep(1)
         await queue.configure(lease=0.8)
-        assert await queue.call("wait", 2.5) == 1
+        assert await queue.call("wait", 1.8) == 1
 
 
 async def test_a_lost_lease_stops_the_handler_at_once(server: Server, queue_name: str) -> None:
@@ -102,7 +102,7 @@ async def test_a_lost_lease_stops_the_handler_at_once(server: Server, queue_name
 
 
 async def test_a_hundred_leases_are_renewed_in_batches(server: Server, queue_name: str) -> None:
-    await short_leases(server, queue_name, 600)
+    await short_leases(server, queue_name, 400)
     worker = Worker(queue_name, url=server.url, concurrency=200)
     runs = 0
 
@@ -110,7 +110,7 @@ async def test_a_hundred_leases_are_renewed_in_batches(server: Server, queue_nam
     async def wait(payload: Any) -> None:
         nonlocal runs
         runs += 1
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1)
 
     async with line(server, queue_name, worker) as queue:
         await asyncio.gather(*(queue.call("wait") for _ in range(150)))

@@ -81,14 +81,21 @@ async def test_a_redis_that_restarts_is_served_on(server: Server, queue_name: st
             await served(queue, number, within=6)
 
 
-async def test_a_redis_that_is_away_costs_little(server: Server, queue_name: str) -> None:
-    async with serving(echo(server, queue_name)):
+async def test_a_redis_that_is_away_costs_little_and_holds_no_one_up(
+    server: Server, queue_name: str
+) -> None:
+    worker = echo(server, queue_name)
+    async with serving(worker) as running:
         await asyncio.sleep(0.2)
         server.kill()
         try:
             before = time.process_time()
             await asyncio.sleep(2)
             assert time.process_time() - before < 0.1
+            began = time.monotonic()
+            worker.stop()
+            await asyncio.wait_for(running, 5)
+            assert time.monotonic() - began < 3
         finally:
             server.start()
 

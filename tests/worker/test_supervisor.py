@@ -132,7 +132,7 @@ async def test_a_blocked_event_loop_keeps_its_leases(
     async with Queue.from_url(server.url, name=queue_name) as queue:
         await queue.configure(lease=0.5)
         with command(server, queue_name, tmp_path, HANDLERS, "-p", "2") as worker:
-            assert await queue.call("block", 2.5, timeout=10) == 1
+            assert await queue.call("block", 1.6, timeout=10) == 1
             assert len(lines(tmp_path)) == 1
             assert await asyncio.to_thread(worker.end) == 0
 

@@ -39,7 +39,7 @@ class Role(NamedTuple):
 
 # Not CONFIG GET, which tells the password of the default user: the client asks it at the start
 # for one warning, and goes on without.
-_CONNECT = ("ping", "select", "client|setname", "client|setinfo", "info")
+_CONNECT = ("ping", "select", "client|setname", "info")
 _CALL = ("evalsha", "script|load")
 _BODIES = ("get", "set", "unlink")
 _GATEWAY = "admit attach cancel configure fetch gauge limit place publish renew sweep".split()

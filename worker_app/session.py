@@ -7,20 +7,18 @@ let run what runs (`drain_timeout`); stop it and hand it back; leave what ignore
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import time
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from pyclient.codec import MAX_BYTES
-from pyclient.commands import Commands
+from pyclient.commands import Commands, scripts
 from pyclient.connection import Backoff, Connection
 from pyclient.errors import PeakError, Unavailable
 from pyclient.keeper import Keeper
 from pyclient.keys import Keys
 from pyclient.numbered import NumberedCaller
-from pyclient.scripts import Script, load_scripts
 
 from .announce import Announcer
 from .bodies import LargeBodies
@@ -44,12 +42,6 @@ STALL_S = 30.0
 
 class HandlerStuck(Exception):
     """A handler went on past its deadline: this process is to be replaced by a new one."""
-
-
-@functools.cache
-def scripts() -> dict[str, Script]:
-    """The bundles, read once a process."""
-    return load_scripts()
 
 
 class Session:

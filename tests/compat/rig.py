@@ -53,6 +53,10 @@ class Process:
         """What it has said so far."""
         return self.log.read_text("utf-8", "replace")
 
+    async def said(self, text: str) -> None:
+        """Wait until it has said so."""
+        await until(lambda: text in self.text(), 10, text)
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self.process.send_signal(number)
@@ -116,6 +120,10 @@ class Site:
             except AssertionError:
                 said = "\n".join(process.text()[-3000:] for process in self.processes)
                 raise AssertionError(f"{path!r} was never made known:\n{said}") from None
+
+    async def living(self, count: int) -> None:
+        """Wait until so many tasks are in the queue, waiting or running."""
+        await until(lambda: self.raw.hlen(self.key("tasks")) == count, 5, f"{count} tasks")
 
     def key(self, name: str) -> str:
         """A key of the queue."""

@@ -51,8 +51,7 @@ async def test_a10_order_is_first_come_first_served_whatever_the_level(
         for number, level in enumerate((8, 9, 1, 5, 0)):
             form = {"name": f"n{number}"}
             calls.append(asyncio.create_task(at.call("/sleepy", form, level)))
-            while at.raw.hlen(at.key("tasks")) < number + 2:
-                await asyncio.sleep(0.01)
+            await at.living(number + 2)
         await asyncio.gather(*calls)
         assert await noted_order(at) == ["busy", "n0", "n1", "n2", "n3", "n4"]
 
@@ -84,8 +83,7 @@ async def test_a12_a_node_that_stops_leaves_the_other_serving(
         nodes = [at.node({"/sleepy": "sleepy"}, threads=2) for _ in range(2)]
         await at.ready("/sleepy")
         for node in nodes:
-            while "serving" not in node.text():
-                await asyncio.sleep(0.01)
+            await node.said("serving")
         calls = []
         for index in range(60):
             calls.append(asyncio.create_task(at.call("/sleepy", {"seconds": 0.02})))

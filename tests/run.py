@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMIT_S = {"first": 600, "full": 3600}
+LIMIT_S = {"first": 1500, "full": 3600}
 # With one of these pytest has to run in a single process.
 ALONE = ("--pdb", "--trace", "-s", "--capture=no", "-n", "--numprocesses", "--collect-only", "--co")
 

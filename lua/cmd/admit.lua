@@ -52,10 +52,7 @@ local function read_tasks_args(first, profiles)
   local tasks, ids = {}, {}
   for i = 1, count do
     local at = first + (i - 1) * 3
-    local p = profiles[tonumber(ARGV[at]) or 0]
-    if not p then
-      bad('profile', '1..' .. #profiles)
-    end
+    local p = profiles[int_arg(ARGV[at], 1, #profiles, 'profile')]
     if #ARGV[at + 2] > BODY then
       bad('body', 'at most ' .. BODY .. ' bytes')
     end

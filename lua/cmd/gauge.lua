@@ -6,10 +6,11 @@
 -- @error   BADARG NEWER
 -- @replay  writes nothing
 -- @cost    O(64 routes, 64 capped lanes)
--- @include arg pace room
+-- @include arg pace routes
 
 group_arg(1, 1, 0, 0, 'arguments')
 local q = open_queue(0)
+local DEAD_MS = 604800000
 local MODES, STATES = { [0] = 'none', 'pull', 'hold' }, { [0] = 'open', 'paused', 'closed' }
 
 local function count(command, key)
@@ -30,8 +31,16 @@ for i = 1, #lanes do
   oldest = math.min(oldest, tonumber(head[2] or oldest))
 end
 
--- The first 64 capped or measured routes by name; a route is measured by its first run.
-local names = redis.call('HKEYS', q.prefix .. 'service')
+-- The first 64 routes by name that live or were measured.
+local names, known = redis.call('HKEYS', q.prefix .. 'routes'), {}
+for i = 1, #names do
+  known[names[i]] = true
+end
+for _, name in ipairs(redis.call('HKEYS', q.prefix .. 'service')) do
+  if not known[name] then
+    names[#names + 1] = name
+  end
+end
 table.sort(names)
 local routes, few = {}, {}
 for i = 1, math.min(#names, 64) do
@@ -73,7 +82,7 @@ return {
     'due',
     due,
     'dead',
-    count('ZCARD', 'dead'),
+    redis.call('ZCOUNT', q.prefix .. 'dead', q.now - DEAD_MS, '+inf'),
     'places',
     q.places,
     'oldest_ms',

@@ -1,6 +1,5 @@
 -- @script  place
 -- @summary Take room before the task exists, or give it back.
--- @kind    grow
 -- @key     prefix  string  bare prefix `<prefix>:{<queue>}:` of every key
 -- @prefix  places zset id|inbox|route to the next look at its owner
 -- @prefix  call: string last numbered call

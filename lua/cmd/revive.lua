@@ -1,6 +1,5 @@
 -- @script  revive
 -- @summary Bring dead letters back as new tasks.
--- @kind    grow
 -- @key     prefix  string  bare prefix `<prefix>:{<queue>}:` of every key
 -- @prefix  dead zset buried tasks
 -- @prefix  dead: string reason, header and body
@@ -17,12 +16,13 @@ for i = 1, 2 * count do
   id_arg(ARGV[i])
 end
 local q = open_queue(PULL)
-local words, list, names, seen, store = {}, {}, {}, {}, {}
+local words, list, names, seen, store, gone = {}, {}, {}, {}, {}, {}
 for i = 1, count do
   local dead, id = ARGV[2 * i - 1], ARGV[2 * i]
   local text = not seen[dead] and redis.call('GET', q.prefix .. 'dead:' .. dead)
   if not text then
     words[i] = 'GONE'
+    gone[#gone + 1] = dead
   elseif seen[id] or redis.call('HEXISTS', q.prefix .. 'tasks', id) == 1 then
     words[i] = 'KNOWN'
   else
@@ -42,6 +42,9 @@ for i = 1, count do
   end
 end
 load_routes(q, names)
+if #gone > 0 then
+  redis.call('ZREM', q.prefix .. 'dead', unpack(gone)) -- their letters have run out
+end
 if #list > 0 then
   if redis.call('HLEN', q.prefix .. 'tasks') == 0 then
     q.swept = q.now

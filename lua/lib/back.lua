@@ -15,6 +15,11 @@ local function bury(q, t, reason)
     'PX',
     DEAD_MS
   )
+  local old =
+    redis.call('ZRANGE', q.prefix .. 'dead', '-inf', q.now - DEAD_MS, 'BYSCORE', 'LIMIT', 0, 64)
+  if #old > 0 then
+    redis.call('ZREM', q.prefix .. 'dead', unpack(old))
+  end
   for _ = 1, 64 do
     if redis.call('ZCARD', q.prefix .. 'dead') <= BURIED then
       break

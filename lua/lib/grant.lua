@@ -16,7 +16,11 @@ local function grant(q, caller)
     end
   end
   send_posts(q, posts)
-  return mine, #picked == 64 and 1 or more
+  more = #picked == 64 and 1 or more
+  if more == 1 then
+    q.gate = 0 -- the sweep that goes on must find it open
+  end
+  return mine, more
 end
 
 local function tell_grants(tasks)

@@ -3,11 +3,11 @@
 -- What tasks of a call have in common, as nine arguments.
 
 local function read_options(p, text, buckets)
-  for option in text:gmatch('[^;]+') do
+  for option in (text .. ';'):gmatch('([^;]*);') do
     local name, value = option:match('^(%a+)=(.+)$')
     if name == 'take' then
       p.take = {}
-      for part in value:gmatch('[^,]+') do
+      for part in (value .. ','):gmatch('([^,]*),') do
         local which, cost = part:match('^(%d+):(%d+)$')
         local bucket = which and buckets[int_arg(which, 1, math.max(#buckets, 1), 'take')]
         if not bucket or #p.take == 4 then

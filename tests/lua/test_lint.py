@@ -104,7 +104,6 @@ def test_a_bundle_asks_for_the_time_once(scripts: dict[str, Script]) -> None:
         assert asked <= 2, f"{name} asks {asked} times"
 
 
-@pytest.mark.xfail(strict=True, reason="gauge includes room and uses nothing of it")
 def test_no_include_is_there_for_nothing(scripts: dict[str, Script]) -> None:
     """Each function of a bundle costs each call its creation, used or not."""
     for name, script in scripts.items():

@@ -13,8 +13,6 @@ from .actions import Kind
 from .driver import scripts_with_test_clock
 from .stories import Stories
 
-OPEN = pytest.mark.xfail(strict=True, reason="found, not mended yet")
-
 
 @pytest.fixture
 def queue(server: Server, request: pytest.FixtureRequest) -> Any:
@@ -77,7 +75,6 @@ def test_free_slots_count_against_a_whole_batch(queue: Stories) -> None:
     assert queue.admit("g0", kinds) == ["OK"] * 4
 
 
-@OPEN
 def test_a_place_can_be_given_back_at_a_full_server(queue: Stories) -> None:
     """`place` is of kind `grow`; DESIGN §4 names only admit, limit, configure and attach."""
     name = queue.new_id()
@@ -89,14 +86,12 @@ def test_a_place_can_be_given_back_at_a_full_server(queue: Stories) -> None:
         queue.client.config_set("maxmemory", 0)
 
 
-@OPEN
 def test_the_gauge_names_routes_that_live(queue: Stories) -> None:
     """It names those that have finished something."""
     queue.admit("g0", [Kind(route="waits")])
     assert b"waits" in queue.call("gauge")[1][-1]
 
 
-@OPEN
 def test_a_letter_that_is_past_its_days_is_not_counted(queue: Stories) -> None:
     """`dead:<id>` ends by TTL, its member of `dead` by number alone: the gauge counts it, and
     `revive` finds it gone, for ever."""

@@ -67,9 +67,15 @@ def test_scripts_do_what_the_model_says(
     mode: str, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     examples = int(os.environ.get("PEAK_EXAMPLES", "150"))
-    seen = run_machine(server.client(), scripts_with_test_clock(), mode, examples=examples)
-    report(seen, mode, capsys)
-    rare = {name: seen[name] for name, least in SOMETIMES[mode].items() if seen[name] < least}
+    rare: dict[str, int] = {}
+    for more in (1, 4):  # a change of scripts or rules draws other examples: look longer once
+        seen = run_machine(
+            server.client(), scripts_with_test_clock(), mode, examples=more * examples
+        )
+        report(seen, mode, capsys)
+        rare = {name: seen[name] for name, least in SOMETIMES[mode].items() if seen[name] < least}
+        if not rare:
+            break
     assert not rare, f"seen too seldom: {rare}"
 
 

@@ -49,10 +49,14 @@ class Shared:
         self.address = redis_address(settings)
         largest = max(settings.max_body, settings.max_response) + _ENVELOPE_HEAD
         self.queue = Queue(self.address, settings.queue, settings.prefix, max_payload=largest)
+        # In hold mode turns are given by the sister queue, and its gauge tells who waits.
+        self.gauged = self.queue
+        if settings.mode == "hold":
+            self.gauged = Queue(self.address, f"{settings.queue}.hold", settings.prefix)
         self.wait_ms = math.ceil(settings.ttl * 1000)
         self.run_ms = math.ceil((settings.upstream_timeout + _OVER_RUN_S) * 1000)
         self.draining = False
-        self.upkeep = Upkeep(self.queue, settings)
+        self.upkeep = Upkeep(self.queue, self.gauged, settings)
 
     async def start(self) -> None:
         """Begin to serve; Redis may come later."""
@@ -79,4 +83,5 @@ class Shared:
         self.draining = True
         await self.upkeep.stop()
         await self.client.aclose()
+        await self.gauged.aclose()
         await self.queue.aclose()

@@ -25,9 +25,10 @@ _START_WAITS_S = 2.0
 class Upkeep:
     """`up` says whether requests can be put in line; `suspect` has it looked at now."""
 
-    def __init__(self, queue: Queue, settings: Settings) -> None:
+    def __init__(self, queue: Queue, gauged: Queue, settings: Settings) -> None:
         self.up = False
         self._queue = queue
+        self._gauged = gauged
         self._settings = settings
         self._log = logging.getLogger(LOGGER)
         self._configured = False
@@ -87,7 +88,7 @@ class Upkeep:
 
     async def _forgotten(self) -> bool:
         """Whether Redis has lost the capacity that we set."""
-        found = await self._queue.gauge()
+        found = await self._gauged.gauge()
         return bool(self._settings.max_queue) and found["capacity"] == 0
 
     async def _configure(self) -> None:

@@ -52,7 +52,7 @@ class _Handler(socketserver.StreamRequestHandler):
             body = self.rfile.read(length)
         with self.server.lock:
             self.server.seen.append((head, body))
-        return self._reply(path, head, body)
+        return self._reply(path, head, body) and b"\r\nconnection: close\r\n" not in lowered
 
     def _chunks(self) -> Iterator[bytes]:
         while size := int(self.rfile.readline(), 16):

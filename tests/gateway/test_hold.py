@@ -194,3 +194,14 @@ def test_without_a_turn_in_time_it_is_a_504(
     assert codes == ["expired", "expired", "full"]
     assert target.heads(b"/never") == []
     wipe(redis, "turns")
+
+
+def test_the_health_page_counts_those_who_wait_for_a_turn(hold: Stack) -> None:
+    threads = [threading.Thread(target=get, args=(hold.port, "/gate/x")) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    waiting = {"high": 3, "low": 0}
+    until(lambda: get(hold.port, "/gateway_health").json()["queue"] == waiting, "counted")
+    hold.target.gate.set()
+    for thread in threads:
+        thread.join()

@@ -11,10 +11,11 @@ import asyncio
 import json
 import signal
 import sys
+from typing import cast
 
 import httptools
 
-from .limits import raise_file_limit
+from .limits import raise_file_limit, run_fast
 from .slots import Slots
 
 CONTROL = b"/-/"
@@ -33,8 +34,8 @@ class Exchange(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep it for answers."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclass of it.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         """What is no HTTP ends the connection."""
@@ -106,7 +107,7 @@ def main() -> int:
     parser.add_argument("--work", type=float, default=0.2, help="seconds of each at full speed")
     args = parser.parse_args()
     raise_file_limit()
-    asyncio.run(serve(args))
+    run_fast(serve(args))
     return 0
 
 

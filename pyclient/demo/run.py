@@ -38,7 +38,7 @@ class Options:
 
     seconds: float = 15.0
     slots: int = 20
-    work_s: float = 0.2
+    work_s: float = 0.4
     keep: bool = False
     report: Path | None = None
     to_stdout: bool = False

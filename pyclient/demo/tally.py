@@ -39,6 +39,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.offered = dict.fromkeys(CLASSES, 0)
+        self.late_s: list[float] = []
         self.ok_s: dict[str, list[float]] = {kind: [] for kind in CLASSES}
         self.refused_s: list[float] = []
         self.refused_high = 0
@@ -47,6 +48,11 @@ class Tally:
         self.failed = 0
         self.lost = 0
         self.last_ok_s = 0.0
+
+    def sent(self, kind: str, late_s: float) -> None:
+        """One request goes out, so much later than it was due: the client's own lag."""
+        self.offered[kind] += 1
+        self.late_s.append(late_s)
 
     def heard(self, kind: str, answer: Answer | None, took_s: float, now_s: float) -> None:
         """One request has its answer (None: it has none and never will)."""
@@ -89,6 +95,7 @@ class Tally:
             "failed": self.failed,
             "lost": self.lost,
             "statuses": dict(sorted(self.statuses.items())),
+            "client_late_p99_ms": percentile_ms(self.late_s, 99),
             "busy_s": round(self.last_ok_s, 3),
         }
 

@@ -56,6 +56,7 @@ class Inbox:
         self._waiters: dict[str, list[Waiter]] = {}
         self._task: asyncio.Task[None] | None = None
         self._stale = False
+        self._trimmed = b"0"
         self.last_id = b"0"
         self.lease_ms = 15000
         self.fresh_since = 0.0
@@ -82,6 +83,12 @@ class Inbox:
 
     def __len__(self) -> int:
         return len(self._waiters)
+
+    def trim_id(self) -> bytes:
+        """What is below this has been read; for the next admit."""
+        self._trimmed = self.last_id
+        ms, _, sequence = self.last_id.partition(b"-")
+        return b"%b-%d" % (ms, int(sequence) + 1) if sequence else self.last_id
 
     async def open(self) -> None:
         """Make the inbox and begin to read. Raises Unavailable."""
@@ -138,8 +145,8 @@ class Inbox:
                         self._stale = False
                         await self._resync(reader, key)
                     count = await self._next(reader, key, BLOCK_MS)
-                    if not count and self._waiters:
-                        await self.attach()
+                    if not count:
+                        await self._in_a_lull(reader, key)
                 except PeakError as error:
                     level = logging.DEBUG if failing else logging.WARNING
                     log.log(level, "can't read answers, trying again: %s", error)
@@ -155,6 +162,14 @@ class Inbox:
                 await backoff.sleep()
         finally:
             await reader.aclose()
+
+    async def _in_a_lull(self, reader: Reader, key: bytes) -> None:
+        """Nothing came for a while: answers that were read need not lie there until the next
+        admit, and those who wait may wait for an inbox that is gone."""
+        if self._trimmed != self.last_id:
+            await reader.read(b"XTRIM", key, b"MINID", self.trim_id())
+        if self._waiters:
+            await self.attach()
 
     async def _next(self, reader: Reader, key: bytes, block_ms: int) -> int:
         """Read once; returns how many entries came."""

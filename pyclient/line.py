@@ -178,7 +178,7 @@ class Line:
         sent = self._loop.time()
         try:
             buckets, profiles, tasks = pack(batch)
-            caller, trim = self.caller.id, self.inbox.last_id
+            caller, trim = self.caller.id, self.inbox.trim_id()
             reply = await self.caller.run(
                 lambda number: self.commands.admit(
                     caller, number, self.mode, trim, buckets, profiles, tasks

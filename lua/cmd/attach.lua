@@ -55,7 +55,13 @@ if fresh then
   redis.call('XADD', inbox, '*', 'hello', '1')
 end
 redis.call('PEXPIRE', inbox, q.lease)
-local last = redis.call('XREVRANGE', inbox, '+', '-', 'COUNT', 1)
+-- Not that of the last entry: the owner removes what it has read.
+local last, info = '0-0', redis.call('XINFO', 'STREAM', inbox)
+for i = 1, #info, 2 do
+  if info[i] == 'last-generated-id' then
+    last = info[i + 1]
+  end
+end
 local values = {}
 for i = 1, count do
   local text = redis.call('HGET', q.prefix .. 'tasks', ids[i])
@@ -64,4 +70,4 @@ for i = 1, count do
   end
   values[i] = value_of(q, ids[i], text)
 end
-return { 'OK', fresh and 1 or 0, q.lease, last[1] and last[1][1] or '0-0', values }
+return { 'OK', fresh and 1 or 0, q.lease, last, values }

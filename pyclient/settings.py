@@ -95,7 +95,7 @@ def _parse(setting: Setting, name: str, text: str) -> object:
     try:
         return setting.parse(text if setting.secret else text.strip())
     except ValueError as error:
-        came = "something else (not shown: a secret)" if setting.secret else repr(text[:80])
+        came = "something else (not shown: a secret)" if setting.secret else repr(redact(text)[:80])
         raise ConfigError(f"{name}: expected {error}, got {came}") from None
 
 

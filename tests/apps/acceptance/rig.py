@@ -35,10 +35,17 @@ class Process:
     """A process of ours with its log."""
 
     def __init__(
-        self, module: str, words: Sequence[str], env: dict[str, str], folder: Path
+        self,
+        module: str,
+        words: Sequence[str],
+        env: dict[str, str],
+        folder: Path,
+        dotenv: str = "",
     ) -> None:
         self.log = folder / f"{module}-{next(_numbers)}.log"
         self.cwd = Path(tempfile.mkdtemp(dir=folder))
+        if dotenv:
+            (self.cwd / ".env").write_text(dotenv)
         with self.log.open("wb") as out:
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", module, *words],
@@ -162,6 +169,14 @@ class Site:
     def start(self, module: str, *words: str, **settings: str) -> Process:
         """Any module as a process."""
         process = Process(module, words, self._env(settings), self.folder)
+        self.processes.append(process)
+        return process
+
+    def start_by_dotenv(self, module: str, **settings: str) -> Process:
+        """Any module as a process that finds its settings in `.env` only."""
+        lines = ["# how to run it", ""]
+        lines += [f"{name}={value}" for name, value in self._env(settings).items()]
+        process = Process(module, (), {}, self.folder, "\n".join([*lines, ""]))
         self.processes.append(process)
         return process
 

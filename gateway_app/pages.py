@@ -95,7 +95,10 @@ async def _waiting(shared: Shared) -> list[int] | None:
     try:
         async with asyncio.timeout(_HEALTH_S):
             found = await shared.gauged.gauge()
-    except (PeakError, TimeoutError, OSError):
+    except TimeoutError:
+        return None
+    except PeakError:
+        shared.upkeep.suspect()
         return None
     levels: list[int] = found["levels"]
     return levels

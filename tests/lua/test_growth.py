@@ -4,7 +4,7 @@ Nothing is timed: calls are counted, and the inner commands of each (commandstat
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -224,7 +224,7 @@ def test_places_of_a_dead_owner_are_back_in_bounded_calls(big: Counted) -> None:
 
 def test_dead_letters_are_capped(big: Counted) -> None:
     """10,000 and no more: the oldest goes, its text with it."""
-    start = int(big.client.get(big.prefix + "testclock")) // 1000 - 10_000
+    start = int(cast("bytes", big.client.get(big.prefix + "testclock"))) // 1000 - 10_000
     pipe = big.client.pipeline()
     for n in range(10_000):
         pipe.zadd(big.prefix + "dead", {f"d{n:021d}": start + n})

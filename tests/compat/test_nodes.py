@@ -65,7 +65,8 @@ async def test_a11_the_caller_of_a_killed_node_is_told_within_a_lease(
         await at.ready("/sleepy")
         call = asyncio.create_task(at.call("/sleepy", {"seconds": 30, "name": "x"}))
         await until(lambda: "began x" in at.noted())
-        at.node({"/sleepy": "sleepy"}, {"/sleepy": 2}, threads=1)
+        other = at.node({"/sleepy": "sleepy"}, {"/sleepy": 2}, threads=1)
+        await other.said("serving")
         victim.signal(signal.SIGKILL)
         with took(0, 2.5):
             ok, text = await call

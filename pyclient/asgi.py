@@ -69,7 +69,7 @@ class PeakMiddleware:
         self._timeout = timeout
         self._pass_through = frozenset(pass_through)
         self._configured = False
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
@@ -81,17 +81,29 @@ class PeakMiddleware:
             await self._in_line(scope, receive, send)
 
     async def open(self) -> None:
-        """Open the queue and set its limits; once. Raises Unavailable, ConfigError."""
-        async with self._opening:
-            if not self._configured:
-                await self.queue.open()
-                await self.queue.configure(slots=self._limit, capacity=self._capacity)
-                self._configured = True
+        """Open the queue and set its limits; once. Raises Unavailable, ConfigError.
+
+        All that ask meanwhile share one attempt: each on its own would wait for those before it.
+        """
+        if self._configured:
+            return
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.get_running_loop().create_task(self._open())
+            self._opening.add_done_callback(_seen)
+        await asyncio.shield(self._opening)
 
     async def aclose(self) -> None:
         """Close the queue; requests open it again."""
         self._configured = False
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
         await self.queue.aclose()
+
+    async def _open(self) -> None:
+        await self.queue.open()
+        await self.queue.configure(slots=self._limit, capacity=self._capacity)
+        self._configured = True
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def receive_opening() -> Message:
@@ -232,6 +244,12 @@ class _Answer:
         elif message["type"].startswith("websocket."):
             self.started = True
         await self._send(message)
+
+
+def _seen(attempt: asyncio.Task[None]) -> None:
+    """Whoever asked may have left."""
+    if not attempt.cancelled():
+        attempt.exception()
 
 
 def _value(given: Any, scope: Scope) -> Any:

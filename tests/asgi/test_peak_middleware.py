@@ -266,6 +266,15 @@ async def test_without_redis_the_app_starts_and_requests_get_503(queue_name: str
     assert json.loads(refused.content)["code"] == "unavailable"
 
 
+async def test_without_redis_many_requests_are_refused_together(queue_name: str) -> None:
+    queue = Queue.from_url("redis://127.0.0.1:1", name=queue_name)
+    app = PeakMiddleware(Site(), queue=queue, limit=2)
+    runs = [Exchange(app).run() for _ in range(30)]
+    exchanges = await asyncio.wait_for(asyncio.gather(*runs), 4)
+    await app.aclose()
+    assert {exchange.status for exchange in exchanges} == {503}
+
+
 async def test_a_websocket_waits_and_then_talks(server: Server, queue_name: str) -> None:
     site = Site()
     async with behind(server, queue_name, site, limit=1) as app:

@@ -120,6 +120,20 @@ async def test_a23_a_frozen_redis_is_no_hang_and_no_exception(own: Server, tmp_p
         assert await at.call("/sleepy") == (True, "slept")
 
 
+@pytest.mark.faults
+async def test_a23_many_requests_to_a_redis_that_was_never_there_are_refused_together(
+    own: Server, tmp_path: Path
+) -> None:
+    own.stop()
+    async with site(own, tmp_path) as at:
+        with contextlib.suppress(Refusal):
+            await at.call("/add")  # imports what is slow to import
+        with took(0, 1.3):
+            calls = [at.call("/add") for _ in range(40)]
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {Refusal}
+
+
 async def test_a42_applications_of_different_prefixes_never_meet(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

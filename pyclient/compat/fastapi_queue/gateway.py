@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from pyclient.connection import parse_address
-from pyclient.errors import PeakError, Refused, Unavailable
+from pyclient.errors import PeakError, Refused, TaskError, Unavailable
 from pyclient.line import Line
 from pyclient.placing import Place, Places
 
@@ -45,6 +45,7 @@ class Gateway:
         parse_address(address)  # imports what is slow to import, before a clock runs
         self._engine = settings.engine(address)
         self._places: Places | None = None
+        self._opening: asyncio.Task[Line] | None = None
         self._known: set[str] = set()
         self._guard = asyncio.get_running_loop().create_task(self._close_with_loop())
         self._logged = 0.0
@@ -52,7 +53,14 @@ class Gateway:
 
     async def line(self) -> Line:
         """Connect if need be. Raises Unavailable, ConfigError."""
-        return self._engine.ready("pull") or await self._engine.line("pull")
+        line = self._engine.ready("pull")
+        if line is not None:
+            return line
+        # One attempt for all that ask meanwhile: each on its own would wait for those before it.
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.get_running_loop().create_task(self._engine.line("pull"))
+            self._opening.add_done_callback(_undone(None))
+        return await asyncio.shield(self._opening)
 
     async def enter(self, route: str) -> Place:
         """A place in a route that is known. Raises Refused, Unavailable within a second.
@@ -105,7 +113,7 @@ class Gateway:
     def note(self, error: PeakError) -> None:
         """Log what went wrong, at a bounded rate: in an outage every request meets it."""
         now = time.monotonic()
-        if isinstance(error, Refused) or now - self._logged < _LOG_S:
+        if isinstance(error, Refused | TaskError) or now - self._logged < _LOG_S:
             log.debug("%s", error)
         else:
             self._logged = now
@@ -115,9 +123,10 @@ class Gateway:
         """Close the connections; whoever waits is told."""
         if self._places is not None:
             await self._places.aclose()
-        for task in list(self._late):
+        left = [*self._late, *([self._opening] if self._opening is not None else ())]
+        for task in left:
             task.cancel()
-        await asyncio.gather(*self._late, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
         await self._engine.aclose()
         if asyncio.current_task() is not self._guard:
             self._guard.cancel()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
-from pyclient.asgi import App, Message
+from pyclient import Queue
+from pyclient.asgi import App, Message, PeakMiddleware
+from tests.servers import Server
 
 
 class Exchange:
@@ -147,3 +150,38 @@ class Site:
         for word in ("startup", "shutdown"):
             self.lives.append((await receive())["type"])
             await send({"type": f"lifespan.{word}.complete"})
+
+
+@contextlib.asynccontextmanager
+async def behind(
+    server: Server, name: str, site: Any, **options: Any
+) -> AsyncIterator[PeakMiddleware]:
+    """A site in line, closed at the end."""
+    app = PeakMiddleware(site, queue=Queue.from_url(server.url, name=name), **options)
+    try:
+        yield app
+    finally:
+        await app.aclose()
+
+
+async def until(condition: Callable[[], object], what: str = "") -> None:
+    """Poll for five seconds."""
+    end = asyncio.get_running_loop().time() + 5
+    while not condition():
+        assert asyncio.get_running_loop().time() < end, what or condition
+        await asyncio.sleep(0.005)
+
+
+async def waiting(app: PeakMiddleware) -> int:
+    """How many requests wait for their turn."""
+    commands = await app.queue._engine.commands("hold")
+    return int((await commands.gauge())["waiting"])
+
+
+async def until_waiting(app: PeakMiddleware, count: int) -> None:
+    """Wait until so many do."""
+    for _ in range(500):
+        if await waiting(app) == count:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"never {count} waiting")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -14,38 +12,7 @@ from pyclient import ConfigError, Queue, TaskFailed
 from pyclient.asgi import PeakMiddleware
 from tests.servers import Server
 
-from .driver import Exchange, Site, lifespan
-
-
-@contextlib.asynccontextmanager
-async def behind(
-    server: Server, name: str, site: Any, **options: Any
-) -> AsyncIterator[PeakMiddleware]:
-    app = PeakMiddleware(site, queue=Queue.from_url(server.url, name=name), **options)
-    try:
-        yield app
-    finally:
-        await app.aclose()
-
-
-async def until(condition: Callable[[], object], what: str = "") -> None:
-    end = asyncio.get_running_loop().time() + 5
-    while not condition():
-        assert asyncio.get_running_loop().time() < end, what or condition
-        await asyncio.sleep(0.005)
-
-
-async def waiting(app: PeakMiddleware) -> int:
-    commands = await app.queue._engine.commands("hold")
-    return int((await commands.gauge())["waiting"])
-
-
-async def until_waiting(app: PeakMiddleware, count: int) -> None:
-    for _ in range(500):
-        if await waiting(app) == count:
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"never {count} waiting")
+from .driver import Exchange, Site, behind, lifespan, until, until_waiting
 
 
 async def test_at_most_limit_requests_are_inside_at_once(server: Server, queue_name: str) -> None:
@@ -273,39 +240,3 @@ async def test_without_redis_many_requests_are_refused_together(queue_name: str)
     exchanges = await asyncio.wait_for(asyncio.gather(*runs), 4)
     await app.aclose()
     assert {exchange.status for exchange in exchanges} == {503}
-
-
-async def test_a_websocket_waits_and_then_talks(server: Server, queue_name: str) -> None:
-    site = Site()
-    async with behind(server, queue_name, site, limit=1) as app:
-        first = asyncio.create_task(Exchange(app).run())
-        await until(lambda: site.inside == 1)
-        socket = Exchange(app, kind="websocket")
-        talking = asyncio.create_task(socket.run())
-        await until_waiting(app, 1)
-        await asyncio.sleep(0.03)
-        socket.say({"type": "websocket.receive", "text": "hello"})
-        site.go_on.set()
-        await first
-        await asyncio.wait_for(talking, 2)
-    assert [m["type"] for m in socket.sent] == [
-        "websocket.accept",
-        "websocket.send",
-        "websocket.close",
-    ]
-
-
-@pytest.mark.parametrize("offered", [{"websocket.http.response": {}}, {}])
-async def test_a_websocket_without_a_turn_is_refused_before_it_is_accepted(
-    server: Server, queue_name: str, offered: dict[str, Any]
-) -> None:
-    async with behind(server, queue_name, Site(), limit=1) as app:
-        await app.queue.close()
-        socket = await Exchange(app, kind="websocket", extensions=offered).run()
-    if offered:
-        assert socket.status == 503
-        assert socket.sent[0]["type"] == "websocket.http.response.start"
-    else:
-        assert socket.sent == [
-            {"type": "websocket.close", "code": 1013, "reason": "The line is closed"}
-        ]

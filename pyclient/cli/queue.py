@@ -122,7 +122,7 @@ def _told(
     args: argparse.Namespace, name: str, settings: dict[str, str], gauge: dict[str, Any]
 ) -> int:
     if args.json:
-        print_json({"queue": name, "set": settings, **_plain(gauge)})
+        print_json({"queue": name, "set": settings, **gauge})
     else:
         print(f"{name} is {_word(gauge)}: " + " ".join(f"{k}={v}" for k, v in settings.items()))
     return OK
@@ -132,7 +132,7 @@ async def _list(args: argparse.Namespace, redis: Redis) -> int:
     names = await queue_names(redis.conn, redis.url, redis.prefix)
     gauges = [(name, await redis.commands(name).gauge()) for name in names]
     if args.json:
-        print_json([{"queue": name, **_plain(gauge)} for name, gauge in gauges])
+        print_json([{"queue": name, **gauge} for name, gauge in gauges])
     elif not gauges:
         print(f"no queue under {redis.prefix!r} at {redis.address}")
     else:
@@ -165,7 +165,7 @@ async def _show(args: argparse.Namespace, redis: Redis, name: str) -> int:
     known = await is_known(redis.conn, commands.keys)
     gauge = await commands.gauge()
     if args.json:
-        print_json({"queue": name, "known": known, **_plain(gauge)})
+        print_json({"queue": name, "known": known, **gauge})
         return OK if known else PROBLEM
     if not known:
         print(f"no queue {name!r} under {redis.prefix!r} at {redis.address}; these are defaults:")
@@ -174,7 +174,7 @@ async def _show(args: argparse.Namespace, redis: Redis, name: str) -> int:
         if key not in ("levels", "routes", "now_ms"):
             print(f"{key:11} {duration(value) if key in ('oldest_ms', 'claimed_ms') else value}")
     print(f"{'levels':11} {levels or 'nothing waits'}")
-    routes = _plain(gauge)["routes"]
+    routes = gauge["routes"]
     if routes:
         print()
         rows = [
@@ -182,13 +182,3 @@ async def _show(args: argparse.Namespace, redis: Redis, name: str) -> int:
         ]
         print_table(("ROUTE", "LIVING", "RUNNING", "PARKED"), rows)
     return OK if known else PROBLEM
-
-
-def _plain(gauge: dict[str, Any]) -> dict[str, Any]:
-    """The gauge as JSON: routes by name."""
-    flat = [x.decode() if isinstance(x, bytes) else x for x in gauge["routes"]]
-    routes = {
-        flat[i]: {"living": flat[i + 1], "running": flat[i + 2], "parked": flat[i + 3]}
-        for i in range(0, len(flat), 4)
-    }
-    return {**gauge, "routes": routes}

@@ -66,7 +66,7 @@ def _reason(error: Exception) -> str:
     """msgpack quotes the type of what it can't carry, and of some values the value itself."""
     text = str(error)
     if "recursion" in text:
-        return "it is nested deeper than 512 levels, or holds itself"
+        return "it is nested too deep, or holds itself"
     if "tzinfo" in text:
         return "it holds a datetime without a time zone"
     quoted = text.partition("can not serialize ")[2]

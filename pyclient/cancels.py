@@ -42,11 +42,14 @@ class Cancels:
         self._heard = heard
         self._waiting: dict[str, list[tuple[str, Word]]] = {}
         self._wake = asyncio.Event()
+        self.pending: set[Word] = set()
 
     def add(self, task_id: str, reason: str) -> Word:
         """The future ends with the script's word, or an error."""
         word: Word = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(reason, []).append((task_id, word))
+        self.pending.add(word)
+        word.add_done_callback(self.pending.discard)
         self._wake.set()
         return word
 

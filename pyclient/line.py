@@ -62,6 +62,7 @@ class Line:
         self._admits: deque[Entry] = deque()
         self._ends: deque[tuple[str, int, Word]] = deque()
         self._ending: set[Word] = set()
+        self._sending: list[Entry] = []
         self._cancels = Cancels(commands, self.caller.id, self.inbox, self._heard)
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -160,8 +161,6 @@ class Line:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # -- writing --------------------------------------------------------------------------
-
     async def _write_loop(self) -> None:
         while True:
             await self._wake.wait()
@@ -175,7 +174,7 @@ class Line:
     async def _admit(self, batch: list[Entry]) -> None:
         if not batch:
             return
-        sent = self._loop.time()
+        sent, self._sending = self._loop.time(), batch
         try:
             buckets, profiles, tasks = pack(batch)
             caller, trim = self.caller.id, self.inbox.trim_id()
@@ -293,8 +292,9 @@ class Line:
     async def _leave(self) -> None:
         """Take out what nobody will wait for; let turns that are on their way back get there."""
         self._admits.clear()
-        lone = [one.id for one in self.inbox.everyone() if isinstance(one, Entry) and one.lone]
+        everyone = {*self.inbox.everyone(), *self._sending}
+        lone = [one.id for one in everyone if isinstance(one, Entry) and one.lone]
         for start in range(0, len(lone), BATCH):
             await self.commands.cancel(self.caller.id, 0, "cancelled", lone[start : start + BATCH])
-        if self._ending:
-            await asyncio.wait(self._ending)
+        if last := self._ending | self._cancels.pending:
+            await asyncio.wait(last)

@@ -161,16 +161,15 @@ class SyncQueue:
         `lease.lost`, and as TaskLost at the end of the block."""
         slot = self._queue.slot(route, level=level, tenant=tenant, timeout=timeout)
         try:
-            lease = self.run(slot.enter_detached())
-        except BaseException:  # Ctrl-C may come together with the turn
-            self._leave(slot)
+            try:
+                yield self.run(slot.enter_detached())
+            except BaseException as error:
+                self.run(slot.__aexit__(type(error), error, None))
+                raise
+            self.run(slot.__aexit__(None, None, None))
+        except BaseException:
+            self._leave(slot)  # Ctrl-C may have come between any two steps
             raise
-        try:
-            yield lease
-        except BaseException as error:
-            self._exit(slot, error)
-            raise
-        self._exit(slot, None)
 
     def attach(self, task_id: str) -> SyncTicket:
         """See `Queue.attach`."""
@@ -266,15 +265,8 @@ class SyncQueue:
             raise
         self._loop, self._thread, self._pid = loop, thread, os.getpid()
 
-    def _exit(self, slot: Slot, error: BaseException | None) -> None:
-        try:
-            self.run(slot.__aexit__(type(error) if error else None, error, None))
-        except BaseException:  # Ctrl-C may come before it has begun
-            self._leave(slot)
-            raise
-
     def _leave(self, slot: Slot) -> None:
-        """Give back a turn that may have come, without waiting for that."""
+        """Give back a turn that is still held, without waiting for that."""
         with self._changing:
             if self._loop is not None and self._pid == os.getpid():
                 asyncio.run_coroutine_threadsafe(slot.__aexit__(None, None, None), self._loop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -10,7 +11,7 @@ from types import TracebackType
 from .commands import Commands, scripts
 from .connection import Connection
 from .entry import Entry
-from .errors import ConfigError, PeakError, TaskLost
+from .errors import ConfigError, PeakError, TaskCancelled, TaskLost
 from .keeper import call_soon
 from .keys import Keys, new_task_id
 from .line import Line
@@ -100,6 +101,7 @@ class Slot:
         self._profile = profile
         self._timeout = timeout
         self._used = False
+        self._abandoned = False
         self._lease: Lease | None = None
 
     async def __aenter__(self) -> Lease:
@@ -125,6 +127,8 @@ class Slot:
             raise error_of(entry.id, Outcome.of(value))
         lease = Lease(entry.id, int(rest.split()[0]), round((loop.time() - began) * 1000))
         try:
+            if self._abandoned:
+                raise TaskCancelled("nobody waits for this turn any more", task_id=entry.id)
             await self._check_age(lease, entry.since)
         except BaseException:  # nobody will run, so the turn is the next one's
             self._line.end(lease.id, lease.fence)
@@ -137,6 +141,15 @@ class Slot:
         lease = await self.__aenter__()
         lease.detach()
         return lease
+
+    def abandon(self) -> None:
+        """Give back the turn if it is held, else when it comes, and wait for nothing."""
+        self._abandoned = True
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            self._keeper.held.pop(lease.id, None)
+            with contextlib.suppress(PeakError):
+                self._line.end(lease.id, lease.fence)
 
     async def __aexit__(
         self,

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
+import contextlib
 import os
 import threading
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
+from .crossing import Crossing
 from .entry import closed
-from .errors import ConfigError
+from .errors import ConfigError, PeakError
 from .model import Bucket, Verdict
 from .queue import Queue
-from .slot import Lease, Slot
+from .slot import Lease
 from .ticket import Ticket
 
 T = TypeVar("T")
@@ -153,7 +153,7 @@ class SyncQueue:
         )
         return [SyncTicket(self, ticket) for ticket in self.run(tickets)]
 
-    @contextmanager
+    @contextlib.contextmanager
     def slot(
         self, route: str = "", *, level: int = 3, tenant: str = "", timeout: float = 30.0
     ) -> Iterator[Lease]:
@@ -167,8 +167,9 @@ class SyncQueue:
                 self.run(slot.__aexit__(type(error), error, None))
                 raise
             self.run(slot.__aexit__(None, None, None))
-        except BaseException:
-            self._leave(slot)  # Ctrl-C may have come between any two steps
+        except BaseException:  # Ctrl-C may have come between any two steps
+            with contextlib.suppress(PeakError):
+                self._schedule(slot.abandon)
             raise
 
     def attach(self, task_id: str) -> SyncTicket:
@@ -227,20 +228,22 @@ class SyncQueue:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of the wrapped queue in its thread, and wait for it."""
+        crossing = Crossing(work)
         try:
-            future = self._start(work)
-        except BaseException:
+            self._schedule(crossing.start)
+        except Exception:  # it was not begun; after Ctrl-C one can't know
             work.close()
             raise
-        try:
-            return future.result()
-        except concurrent.futures.CancelledError:
-            raise closed() from None
         except BaseException:
-            future.cancel()
+            self._cancel(crossing)
+            raise
+        try:
+            return crossing.wait()
+        except BaseException:
+            self._cancel(crossing)
             raise
 
-    def _start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    def _schedule(self, step: Callable[[], None]) -> None:
         with self._changing:  # what is begun before `aclose` is ended by it
             if threading.current_thread() is self._thread:
                 raise ConfigError("a SyncQueue blocks: don't call it from its own event loop")
@@ -253,7 +256,13 @@ class SyncQueue:
                     "this queue was opened before a fork: make another in the child process"
                 )
             assert self._loop is not None
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._loop.call_soon_threadsafe(step)
+
+    def _cancel(self, crossing: Crossing[Any]) -> None:
+        try:
+            self._schedule(crossing.cancel)
+        except PeakError:
+            pass  # the loop has ended, and all that ran in it
 
     def _begin(self) -> None:
         loop = asyncio.new_event_loop()
@@ -264,12 +273,6 @@ class SyncQueue:
             loop.close()
             raise
         self._loop, self._thread, self._pid = loop, thread, os.getpid()
-
-    def _leave(self, slot: Slot) -> None:
-        """Give back a turn that is still held, without waiting for that."""
-        with self._changing:
-            if self._loop is not None and self._pid == os.getpid():
-                asyncio.run_coroutine_threadsafe(slot.__aexit__(None, None, None), self._loop)
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

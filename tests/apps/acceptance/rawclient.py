@@ -78,10 +78,13 @@ class RawClient:
         parts: list[bytes] = []
         while True:
             size = int(self._wire.until(b"\r\n").split(b";")[0], 16)
-            data = self._wire.exactly(size + 2)
             if size == 0:
-                return b"".join(parts)
-            parts.append(data[:-2])
+                break
+            parts.append(self._wire.exactly(size))
+            assert self._wire.exactly(2) == b"\r\n"
+        while self._wire.until(b"\r\n") != b"\r\n":
+            pass  # trailers
+        return b"".join(parts)
 
     def rest(self) -> bytes:
         """All until the connection ends."""

@@ -128,11 +128,15 @@ def _body(wire: Wire, lines: Lines) -> tuple[bytes, bytes]:
     raw: list[bytes] = []
     while True:
         size = wire.until(b"\r\n")
-        data = wire.exactly(int(size, 16) + 2)
-        raw += [size, data]
-        if data == b"\r\n":
-            return b"".join(parts), b"".join(raw)
-        parts.append(data[:-2])
+        raw.append(size)
+        length = int(size.split(b";")[0], 16)
+        if length == 0:
+            break
+        parts.append(wire.exactly(length))
+        raw += [parts[-1], wire.exactly(2)]
+    while raw[-1] != b"\r\n":  # trailers
+        raw.append(wire.until(b"\r\n"))
+    return b"".join(parts), b"".join(raw)
 
 
 def _headless(said: bytes) -> bytes:

@@ -45,11 +45,15 @@ def make_request(
 def answer_headers(
     scope: Scope, status: int, pairs: Pairs, length: int | None
 ) -> list[tuple[bytes, bytes]]:
-    """Header pairs for the client; a server that is not ours writes Date and Server itself."""
+    """Header pairs for the client. A server that is not ours writes Date and Server itself, and
+    may take the Content-Length of a 304 for that of a body."""
     headers = response_headers(pairs, status=status, method=scope["method"], length=length)
     if own_server(scope):
+        if status == 304:
+            scope["extensions"]["peak.bare"]()
         return headers
-    return [pair for pair in headers if pair[0] not in (b"date", b"server")]
+    ours = (b"date", b"server", b"content-length") if status == 304 else (b"date", b"server")
+    return [pair for pair in headers if pair[0] not in ours]
 
 
 def timing_headers(waited_ms: int, took_ms: int | None) -> list[tuple[bytes, bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import signal
 import socket
@@ -33,8 +34,9 @@ class Protocol(HttpToolsProtocol):
     """The server's side of a connection.
 
     Adds to the scope, under `extensions`: `peak.target` (the request target as it came),
-    `peak.watch` (calls back when the client is gone), `peak.abort` (drops the connection) and
-    `peak.tunnel` (hands it over as raw bytes).
+    `peak.watch` (calls back when the client is gone), `peak.abort` (drops the connection),
+    `peak.tunnel` (hands it over as raw bytes) and `peak.bare` (no body follows, whatever
+    Content-Length says).
     A head that does not end in size or time is refused before it is whole.
     """
 
@@ -106,6 +108,7 @@ class Protocol(HttpToolsProtocol):
         }
         self.scope["extensions"] = extensions
         super().on_headers_complete()
+        extensions["peak.bare"] = functools.partial(_bare, self.cycle)
 
     def on_body(self, body: bytes) -> None:
         if self.cycle.response_complete:
@@ -173,6 +176,12 @@ class Protocol(HttpToolsProtocol):
         if idle or not cycle.response_started:
             self.transport.write(b"\r\n".join([*lines, b"", body]))
         self.transport.close()
+
+
+def _bare(cycle: Any) -> None:
+    """Content-Length of the answer to come is that of what is not sent (304). uvicorn would wait
+    for a body, and give up the connection."""
+    cycle.chunked_encoding = False
 
 
 class Server(uvicorn.Server):

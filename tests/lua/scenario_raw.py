@@ -50,8 +50,9 @@ def bounds(make: Make) -> None:
     line.raw("fetch", "position", task_id(150))
     pipe = line.client.pipeline()
     for n in range(10_000):
-        pipe.zadd(PREFIX + "dead", {f"d{n:021d}": n})
+        pipe.zadd(PREFIX + "dead", {f"d{n:021d}": line.now_ms - n})
     pipe.execute()
+    line.client.zadd(PREFIX + "dead", {task_id(999): line.now_ms - 700_000_000})
     _raw_admit(line, [("late", 0)], 500)
     for _ in range(2):
         leases = line.raw("claim", "w0", 0, 1, 0)[3]

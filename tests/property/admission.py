@@ -220,6 +220,10 @@ def place(m: Model, step: Step) -> list[bytes]:
     wanted = _take(m, caller, name, route, int(level))
     expect(word in wanted or head in wanted, "place said", word, "expected", wanted)
     if head == "OK":
+        if not m.tasks and not m.places:
+            swept = clock_of(step.after).swept
+            expect(swept == m.now, "idle was taken for an outage: swept", swept, "now", m.now)
+            m.swept = swept
         m.places[name] = Place(caller, route, m.now + m.conf.lease_ms)
         step.changed = True
     return [step.reply[2]]

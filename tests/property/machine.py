@@ -43,11 +43,15 @@ class Machine(Line):
         batch=batches,
         then=endings,
         off=st.sampled_from([0, 100, 400]),
+        copy=st.integers(0, 3),
     )
-    def work_then(self, owner: str, worker: str, batch: list[Kind], then: str, off: int) -> None:
+    def work_then(
+        self, owner: str, worker: str, batch: list[Kind], then: str, off: int, copy: int
+    ) -> None:
         self.line.work(owner, worker, batch)
         self.line.tick(off)
         self.line.then(owner, then)
+        self.line.copied(copy)
 
     @rule(owner=owners, worker=workers, other=workers, batch=batches)
     def lost_reply(self, owner: str, worker: str, other: str, batch: list[Kind]) -> None:
@@ -105,9 +109,14 @@ class Machine(Line):
     def place_cycle(self, owner: str, route: str, batch: list[Kind]) -> None:
         self.line.place_cycle(owner, route, batch)
 
-    @rule(owner=owners, route=routes)
-    def place_taken(self, owner: str, route: str) -> None:
+    @rule(owner=owners, route=routes, copy=st.integers(0, 2))
+    def place_taken(self, owner: str, route: str, copy: int) -> None:
         self.line.place(owner, "take", self.line.new_id(), route)
+        self.line.copied(copy)
+
+    @rule(owner=owners, route=routes)
+    def place_orphaned(self, owner: str, route: str) -> None:
+        self.line.place_orphaned(owner, route)
 
     @rule(owner=owners, route=routes, batch=batches)
     def cascade(self, owner: str, route: str, batch: list[Kind]) -> None:

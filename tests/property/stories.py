@@ -40,7 +40,9 @@ class Stories(Clients):
     def finish(self, word: str = "done", limit: int = 0) -> None:
         """Everybody publishes all they hold."""
         for caller, leases in self.holders().items():
-            self.publish(caller, leases, word=word, limit=limit, top=WORKERS.get(caller, 9))
+            for at in range(0, len(leases), 64):
+                rows, top = leases[at : at + 64], WORKERS.get(caller, 9)
+                self.publish(caller, rows, word=word, limit=limit, top=top)
 
     def then(self, owner: str, what: str) -> None:
         """Something happens to what runs (the first holder's leases) or waits."""
@@ -223,6 +225,18 @@ class Stories(Clients):
         holder = made if made in self.model.places else name
         self.place(owner, "leave", holder, route)
         self.place(owner, "leave", holder, route)
+
+    def place_orphaned(self, owner: str, route: str) -> None:
+        """The owner of a place dies; its room is back after a lease."""
+        self.ensure_inbox(owner)
+        if self.place(owner, "take", self.new_id(), route) == "OK":
+            self.delete_inbox(owner)
+            self.outlast(2 * self.lease_ms + 600)
+
+    def copied(self, how: int) -> None:
+        """A copy of the last call arrives, or of one a few calls earlier."""
+        if how and self.sent:
+            self.again(max(0, len(self.sent) - how))
 
     def cascade(self, owner: str, route: str, kinds: list[Kind]) -> None:
         """Many wait for one slot, then the limit opens."""

@@ -100,6 +100,14 @@ class RawClient:
     def close(self) -> None:
         self.sock.close()
 
+    def reset(self) -> None:
+        """End with RST."""
+        self._wire.reset()
+
+    def shut_down(self) -> None:
+        """Say that nothing more will be sent or read."""
+        self.sock.shutdown(socket.SHUT_RDWR)
+
 
 @contextlib.contextmanager
 def connected(port: int, *, timeout: float = 20.0) -> Iterator[RawClient]:

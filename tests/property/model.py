@@ -184,8 +184,11 @@ class Model:
         return not task.keep_s and not task.watchers and task.owner not in self.inboxes
 
     def gone(self, task: Task) -> bool:
-        """An orphan, outside of a grace: must not be leased."""
-        return self.orphan(task) and self.now >= self.grace
+        """An orphan, outside of a grace: must not be leased. A silence of half a lease is an outage
+        also for a script that does not sweep."""
+        silent = self.swept > 0 and 2 * (self.now - self.swept) > self.conf.lease_ms
+        graced = self.now < self.grace <= self.now + self.conf.lease_ms
+        return self.orphan(task) and not graced and not silent
 
     def number(self, caller: str, number: int, verb: str) -> str:
         """What a numbered call has to do: `run`, `replay` or `old`."""

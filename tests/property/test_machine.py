@@ -73,8 +73,12 @@ def test_scripts_do_what_the_model_says(
 ) -> None:
     examples = int(os.environ.get("PEAK_EXAMPLES", "150"))
     scripts = scripts_with_test_clock()
-    seen = run_machine(server.client(), scripts, mode, examples=examples, seed=1)
-    rare = {name: seen[name] for name, least in SOMETIMES[mode].items() if seen[name] < least}
+    seen, rare = Counter[str](), dict[str, int]()
+    for seed in (1, 2, 3):  # what was seen too seldom may come with other examples
+        seen += run_machine(server.client(), scripts, mode, examples=examples, seed=seed)
+        rare = {name: seen[name] for name, least in SOMETIMES[mode].items() if seen[name] < least}
+        if not rare:
+            break
     report(seen, mode, capsys)
     assert not rare, f"seen too seldom: {rare}"
 

@@ -99,7 +99,7 @@ def _exact(rate: float, burst: int) -> tuple[int, int]:
         if isinstance(rate, bool | str):
             raise TypeError
         exact = Fraction(rate)
-        if not Fraction(1, 1_000_000) <= exact <= _MOST:
+        if not Fraction(0.000001) <= exact <= _MOST:
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise ConfigError(

@@ -87,16 +87,17 @@ class Cancels:
 
     async def _send(self, reason: str, some: list[tuple[str, Word]]) -> None:
         loop = asyncio.get_running_loop()
-        sent = loop.time()
+        sent, tries = loop.time(), 0
         ids = [task_id for task_id, _ in some]
         while True:
+            tries += 1
             try:
                 told, grants = await self._commands.cancel(self._caller, 0, reason, ids)
                 break
             except Unavailable as error:
                 if error.unknown:
                     self._inbox.lost()
-                if loop.time() - sent >= PATIENCE_S:
+                if loop.time() - sent >= PATIENCE_S and tries > 1:
                     raise
             await asyncio.sleep(_PAUSE_S)
         self._heard(told, grants, sent)

@@ -29,20 +29,22 @@ class NumberedCaller:
 
     async def run(self, send: Callable[[int], Awaitable[T]], *, patience: float = 5.0) -> T:
         """Send under the next number; again under the same one while the outcome is unknown,
-        for `patience` seconds. Raises what `send` raises, Unavailable(unknown=True) at last."""
+        for `patience` seconds and at least once. Raises what `send` raises,
+        Unavailable(unknown=True) at last."""
         async with self._busy:
             self._number += 1
             number = self._number
             loop = asyncio.get_running_loop()
             give_up = loop.time() + patience
-            unknown = False
+            unknown, tries = False, 0
             while True:
+                tries += 1
                 try:
                     return await send(number)
                 except Unavailable as error:
                     unknown = unknown or error.unknown
                     if not unknown:
                         raise
-                    if loop.time() >= give_up:
+                    if loop.time() >= give_up and tries > 1:
                         raise Unavailable(str(error), code=error.code, unknown=True) from error
                 await asyncio.sleep(_PAUSE_S)

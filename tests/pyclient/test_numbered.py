@@ -102,3 +102,12 @@ async def test_a_cancelled_call_leaves_the_caller_usable() -> None:
     script = Script("a")
     assert await caller.run(script) == "a"
     assert script.numbers == [3]
+
+
+async def test_a_try_that_took_all_the_patience_is_followed_by_another() -> None:
+    caller, script = NumberedCaller(), Script(UNKNOWN, "a")
+    assert await caller.run(script, patience=0) == "a"
+    script.ends = [UNKNOWN, UNKNOWN, "never"]
+    with pytest.raises(Unavailable):
+        await caller.run(script, patience=0)
+    assert script.numbers == [1, 1, 2, 2]

@@ -17,6 +17,7 @@ from pyclient.keys import Keys
 from pyclient.model import Leased
 from pyclient.numbered import NumberedCaller
 from pyclient.outcome import is_large
+from pyclient.sweeper import Sweeper
 
 Handler = Callable[[Any], Any]
 
@@ -45,6 +46,7 @@ class TinyWorker:
         await self.conn.open()
         self.commands = Commands(self.conn, scripts(), self.keys)
         self.caller = NumberedCaller()
+        self.sweeper = Sweeper(self.commands.sweep)
         self._spawn(self._loop())
         return self
 
@@ -58,6 +60,7 @@ class TinyWorker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.sweeper.aclose()
         await self.conn.aclose()
 
     def _spawn(self, work: Any) -> None:
@@ -72,6 +75,7 @@ class TinyWorker:
                 claimed = await self.caller.run(
                     lambda n: self.commands.claim(self.caller.id, n, self._limit, self._level)
                 )
+                self.sweeper.note(claimed.next_ms)
                 for task in claimed.tasks:
                     self.seen.append(task)
                     self._spawn(self._run(task))
@@ -131,7 +135,7 @@ async def until(condition: Callable[[], Any], *, timeout: float = 5.0, what: str
             return said
         if loop.time() > end:
             raise AssertionError(f"not within {timeout:g} s: {what or condition}")
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.01)
 
 
 async def waiting(queue: Queue, count: int) -> None:

@@ -113,7 +113,7 @@ def script_us(client: redis.Redis, script: Any, *args: Any) -> float:
     return float(client.info("commandstats")["cmdstat_evalsha"]["usec"] - before)
 
 
-def measure(client: redis.Redis, layout: tuple[str, str], tasks: int) -> dict[str, float]:
+def measure(client: redis.Redis, layout: tuple[str, ...], tasks: int) -> dict[str, float]:
     """Bytes a task, and medians of µs a task to store and to take."""
     client.flushall()
     store, take = (client.script_load(text) for text in layout)

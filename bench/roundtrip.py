@@ -221,12 +221,11 @@ def main() -> None:
     parser.add_argument("--server", choices=["redis-server", "embedded"], default="redis-server")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    try:
+    run: Any = asyncio.run
+    with contextlib.suppress(ImportError):
         import uvloop
 
         run = uvloop.run
-    except ImportError:
-        run = asyncio.run
     with redis_server(args.server) as (url, name):
         result = run(measure(url, name, args.seconds))
     print(json.dumps(result, indent=1))

@@ -19,7 +19,8 @@ def claim(m: Model, step: Step) -> Explained:
     m.conf.mode = "pull"
     more = int(step.reply[2])
     if swept(m, step):
-        _places_swept(m, step, sweep(m, step, more=more))
+        sweep(m, step, more=more)
+        _places_swept(m, step)
     leases = claimed(
         m, step, step.reply[3], want=int(limit), max_level=int(top), more=more, worker=caller
     )
@@ -175,14 +176,15 @@ def sweep_call(m: Model, step: Step) -> Explained:
         m.seen["sweep at a shut gate"] += 1
         return [], []
     m.seen["sweep"] += 1
-    _places_swept(m, step, sweep(m, step, more=more))
+    sweep(m, step, more=more)
+    _places_swept(m, step)
     if m.conf.mode == "hold":
         granted(m, step, [], caller="", more=more, must=step.changed)
     ended_waiters(m, step)
     return [], []
 
 
-def _places_swept(m: Model, step: Step, done: int) -> None:
+def _places_swept(m: Model, step: Step) -> None:
     """Places are looked after: kept while their owner lives, given back else."""
     kept = {name.split("|")[0]: int(look) for name, look in step.after.zset("places").items()}
     looked = [name for name, place in m.places.items() if place.look <= m.now]
@@ -192,11 +194,13 @@ def _places_swept(m: Model, step: Step, done: int) -> None:
             expect(place.look <= m.now and gone, "a place was taken away:", name, place, m.now)
             _free_place(m, step, name)
             continue
-        if place.look < m.now:
-            expect(not gone or len(looked) > BOUND, "a place without owner was kept:", name, place)
-            m.seen["place looked after"] += 1
-            place.look = m.now + m.conf.lease_ms
-    del done
+        fresh = m.now + m.conf.lease_ms
+        if place.look < m.now and len(looked) <= BOUND:
+            expect(not gone, "a place without owner was kept:", name, place)
+            expect(kept[name] == fresh, "a place is looked after at", kept[name], "not", fresh)
+        expect(kept[name] in {place.look, fresh}, "a place is looked after at", kept[name])
+        m.seen["place looked after"] += kept[name] != place.look
+        place.look = kept[name]
 
 
 def _free_place(m: Model, step: Step, name: str) -> None:

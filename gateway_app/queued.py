@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 from pyclient.errors import PeakError, TaskExpired, Unavailable
 from pyclient.http.client import SAFE
@@ -38,15 +40,12 @@ class Queued:
         level: int,
         began: float,
     ) -> tuple[int, str]:
-        settings = self._shared.settings
-        body = await read_body(
-            receive, checked, limit=settings.max_body, idle=settings.client_timeout
-        )
-        data, attempts = self._envelope(scope, target, checked, body)
+        # What is large must not be held here while it waits: by then it lies in Redis.
+        exchange = self._exchange(*await self._envelope(scope, receive, target, checked), level)
         problem: Problem | None = None
         async with WhileClientStays(scope, receive) as client:
             try:
-                answer = read_answer(await self._exchange(data, level, attempts))
+                answer = read_answer(await exchange)
             except UpstreamError as error:
                 problem = of_upstream(error)
             except PeakError as error:
@@ -65,10 +64,14 @@ class Queued:
         await _send(scope, send, answer, began)
         return answer.status, ""
 
-    def _envelope(
-        self, scope: Scope, target: bytes, checked: Checked, body: bytes
+    async def _envelope(
+        self, scope: Scope, receive: Receive, target: bytes, checked: Checked
     ) -> tuple[bytes, int]:
         """The envelope, and how often it may be tried: what may have acted is not repeated."""
+        settings = self._shared.settings
+        body = await read_body(
+            receive, checked, limit=settings.max_body, idle=settings.client_timeout
+        )
         request = make_request(self._shared, scope, target, checked, body)
         data = write_request(
             method=scope["method"],
@@ -82,9 +85,9 @@ class Queued:
         keyed = any(name == b"idempotency-key" for name, _ in scope["headers"])
         return data, 2 if keyed or request.method in SAFE else 1
 
-    async def _exchange(self, data: bytes, level: int, attempts: int) -> bytes:
+    def _exchange(self, data: bytes, attempts: int, level: int) -> Coroutine[Any, Any, bytes]:
         shared = self._shared
-        return await shared.queue.exchange(
+        return shared.queue.exchange(
             ROUTE,
             data,
             level=level,

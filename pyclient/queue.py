@@ -128,7 +128,9 @@ class Queue:
     ) -> bytes:
         """As `call`, with raw bytes in and out and each time apart (see lua/README.md)."""
         profile = profile_of(route, level, tenant, wait_ms, run_ms, due_ms, attempts, 0)
-        answer = await self._exchange(profile, b"r" + body, (wait_ms + run_ms) / 1000)
+        waiting = self._exchange(profile, b"r" + body, (wait_ms + run_ms) / 1000)
+        del body  # it may be large and the wait long: Redis has it
+        answer = await waiting
         if answer[:1] != b"r":
             raise BadPayload(f"the answer begins with {answer[:1]!r}: expected raw bytes")
         return answer[1:]
@@ -269,7 +271,9 @@ class Queue:
     async def _exchange(self, profile: Profile, body: bytes, timeout: float) -> bytes:
         deadline = asyncio.get_running_loop().time() + timeout
         line = self._engine.ready("pull") or await self._engine.line("pull", deadline)
-        return await exchange(line, profile, body, deadline)
+        waiting = exchange(line, profile, body, deadline)
+        del body
+        return await waiting
 
     async def _submit(
         self,

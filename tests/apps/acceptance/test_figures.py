@@ -126,3 +126,17 @@ def test_nine_megabytes_pass_within_bounded_memory(alone: Site, way: str) -> Non
     assert grown["redis"] <= (40 if way == "both" else 32)
     assert grown["gateway"] <= 90
     assert grown["worker"] <= 90
+
+
+def test_large_requests_that_wait_are_not_held_by_the_gateway() -> None:
+    with valkey() as own, site(own) as here:
+        gateway = here.gateway()
+        base = _rss(gateway.pid)
+        calls = [here.later(b"POST", b"/wait", body=noise(5_000_000)) for _ in range(20)]
+        here.waiting(20)
+        time.sleep(0.5)
+        grown = _rss(gateway.pid) - base
+        print(f"\n20 requests of 5 MB wait: the gateway grew by {grown:.0f} MB")
+        assert grown < 100
+        here.worker(1, 4, wait=False)
+        assert {call.result().status for call in calls} == {200}

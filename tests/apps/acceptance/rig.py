@@ -79,8 +79,9 @@ class Process:
         self.popen.send_signal(number)
 
     def kill_all(self) -> None:
-        """kill -9 for it and its children at one moment, the parent first."""
-        family = [self.pid, *self.children()]
+        """kill -9 for its children and it at one moment. The children first: left alone for a
+        moment, they would begin to end in good order."""
+        family = [*self.children(), self.pid]
         for pid in family:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

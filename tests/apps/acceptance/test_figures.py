@@ -132,7 +132,8 @@ def test_large_requests_that_wait_are_not_held_by_the_gateway() -> None:
     with valkey() as own, site(own) as here:
         gateway = here.gateway()
         base = _rss(gateway.pid)
-        calls = [here.later(b"POST", b"/wait", body=noise(5_000_000)) for _ in range(20)]
+        body = noise(5_000_000)
+        calls = [here.later(b"POST", b"/wait", body=body) for _ in range(20)]
         here.waiting(20)
         time.sleep(0.5)
         grown = _rss(gateway.pid) - base

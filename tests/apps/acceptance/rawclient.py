@@ -62,6 +62,10 @@ class RawClient:
         body, framing = self._body(method, status, lines)
         return Got(status, first, lines, body, framing, time.monotonic() - began)
 
+    def interim(self) -> bytes:
+        """The next head, be it an interim one."""
+        return self._wire.until(b"\r\n\r\n")
+
     def _body(self, method: bytes, status: int, lines: Lines) -> tuple[bytes, str]:
         lengths = [value for name, value in lines if name.lower() == b"content-length"]
         codings = [value for name, value in lines if name.lower() == b"transfer-encoding"]

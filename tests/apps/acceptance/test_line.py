@@ -127,20 +127,20 @@ def test_b34_who_leaves_the_line_is_not_sent_to_the_target(redis: Server) -> Non
         assert here.target.at(b"/left") == []
 
 
-@pytest.mark.parametrize("size", [10, 5000], ids=["small", "large"])
-def test_b38_a_full_line_refuses_at_once(redis: Server, size: int) -> None:
+def test_b38_a_full_line_refuses_at_once(redis: Server) -> None:
     with site(redis, PEAK_MAX_QUEUE="3") as here:
         here.up()
         gate, call = busy(here)
         calls = line_up(here, b"/1", b"/2", b"/3")
-        got = here.ask(b"POST", b"/4", body=b"x" * size)
-        assert (got.status, got.problem["code"]) == (503, "full")
-        assert int(got.values(b"retry-after")[0]) >= 1
-        assert got.took < 0.5
+        for size in (10, 5000):
+            got = here.ask(b"POST", b"/4", body=b"x" * size)
+            assert (got.status, got.problem["code"]) == (503, "full")
+            assert int(got.values(b"retry-after")[0]) >= 1
+            assert got.took < 0.5
         assert here.ask(b"GET", b"/health").status == 200  # passes by the line
         gate.open()
         assert all(one.result().status == 200 for one in [call, *calls])
-        assert here.ask(b"POST", b"/5", body=b"x" * size).status == 200
+        assert here.ask(b"POST", b"/5", body=b"x" * 5000).status == 200
         assert here.target.at(b"/4") == []
 
 

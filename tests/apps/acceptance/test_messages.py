@@ -195,3 +195,14 @@ def test_b01_the_target_keeps_a_connection_for_many_requests(here: Site) -> None
     for _ in range(20):
         assert here.ask(b"GET", b"/again").status == 200
     assert target.connections - before <= 1
+
+
+def test_b03_a_client_that_asks_before_it_sends_is_told_to_go_on(here: Site) -> None:
+    with connected(here.port) as client:
+        lines = (b"Expect: 100-continue", b"Content-Length: 5")
+        client.send(request(b"POST", b"/asks", *lines))
+        assert client.interim().startswith(b"HTTP/1.1 100 ")
+        client.send(b"12345")
+        assert client.answer().status == 200
+    seen = here.target.one(b"/asks")
+    assert (seen.body, seen.values(b"expect")) == (b"12345", [])

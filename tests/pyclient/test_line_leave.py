@@ -259,3 +259,42 @@ async def test_turns_go_back_64_in_a_call_and_grants_in_the_reply_count() -> Non
 
 def _published(count: int, *grants: Grant) -> Any:
     return Published(0, True, ["OK"] * count, [], list(grants))
+
+
+async def test_a_value_that_overtook_the_lost_reply_stands() -> None:
+    async with Rig("hold") as rig:
+        gate = rig.commands.gates["admit"] = asyncio.Event()
+        rig.commands.next["admit"] = [CUT] * 50
+        one = entry()
+        rig.line.submit(one)
+        await until(lambda: one.state == SENDING)
+        rig.line.inbox.take(one.id, b"granted\n5 9", 1.0)
+        gate.set()
+        await asyncio.sleep(0.4)
+        assert await one.future == b"granted\n5 9"
+        assert rig.commands.sent("cancel") == [], "a cancel would end the turn that is in use"
+
+
+async def test_known_under_its_key_while_the_line_closes_is_told_as_closed() -> None:
+    rig = Rig()
+    gate = rig.commands.gates["admit"] = asyncio.Event()
+    rig.commands.next["admit"] = [admitted("SAME " + "y" * 22)]
+    rig.commands.gates["cancel"] = asyncio.Event()
+    async with rig:
+        rig.line.submit(lone := entry())
+        keyed = entry(keep_s=60)
+        await until(lambda: lone.state == SENDING)
+        rig.line._sending.append(keyed)
+        closing = asyncio.create_task(rig.line.aclose())
+        await asyncio.sleep(0.01)
+        gate.set()
+        await closing
+    with pytest.raises(Unavailable, match="was closed"):
+        await lone.future
+
+
+async def test_a_cancel_that_was_surely_not_sent_is_sent_again() -> None:
+    async with Rig() as rig:
+        rig.commands.next["cancel"] = [Unavailable("full", code="OOM")]
+        assert await rig.line.cancel("x" * 22, "cancelled") == "CANCELLED"
+        assert rig.commands.sent("fetch") == []

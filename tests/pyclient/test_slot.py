@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from pyclient import Queue
-from pyclient.errors import ConfigError, QueueClosed, TaskExpired, TaskLost, Unavailable
+from pyclient.errors import (
+    ConfigError,
+    QueueClosed,
+    TaskCancelled,
+    TaskExpired,
+    TaskLost,
+    Unavailable,
+)
 from pyclient.model import Told
 from tests.faultproxy import FaultProxy
 from tests.pyclient.client_rig import until
@@ -259,3 +266,34 @@ async def test_leaving_after_the_queue_was_closed_is_no_error(
         await slot.__aexit__(None, None, None)
         assert "could not be given back" in caplog.text
     server.client().flushall()
+
+
+async def test_an_abandoned_slot_goes_back_now_or_when_its_turn_comes(
+    server: Server, queue_name: str
+) -> None:
+    async with Queue.from_url(server.url, name=queue_name) as queue:
+        await queue.configure(slots=1)
+        held, waits = queue.slot(), queue.slot()
+        await held.enter_detached()
+        entering = asyncio.create_task(waits.enter_detached())
+        await until(lambda: len(queue._engine._lines["hold"].inbox) == 1)
+        waits.abandon()
+        held.abandon()
+        with pytest.raises(TaskCancelled, match="nobody waits"):
+            await entering
+        await held.__aexit__(None, None, None)
+        await free(queue)
+    waits.abandon()
+
+
+async def test_cancelled_before_its_turn_by_someone_else(server: Server, queue_name: str) -> None:
+    async with Queue.from_url(server.url, name=queue_name) as queue:
+        await queue.configure(slots=1)
+        async with queue.slot():
+            waits = asyncio.create_task(queue.slot().__aenter__())
+            (line,) = queue._engine._lines.values()
+            (task_id,) = await until(lambda: list(line.inbox._waiters))
+            await until(lambda: line.inbox.waiting(task_id)[0].expected)
+            await line.commands.cancel("operator", 0, "cancelled", [task_id])
+            with pytest.raises(TaskCancelled):
+                await waits

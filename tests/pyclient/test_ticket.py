@@ -167,6 +167,9 @@ async def test_a_wrong_id_is_an_error(server: Server, queue_name: str, task_id: 
 async def test_thousands_are_submitted_in_order(server: Server, queue_name: str) -> None:
     async with served(server.url, queue_name) as (queue, worker):
         assert await queue.submit_many("r", []) == []
+        big = b"x" * 9999
+        assert await (await queue.submit("r", big)).result(5) == big
+        worker.seen.clear()
         tickets = await queue.submit_many("r", (n for n in range(3000)), keep=10)
         assert await asyncio.gather(*(one.result(20) for one in tickets)) == list(range(3000))
         assert [one.id for one in worker.seen] == [one.id for one in tickets]

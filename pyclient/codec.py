@@ -54,7 +54,7 @@ def decode(body: bytes, *, what: str = "payload") -> Any:
         return data
     if tag != b"m":
         raise BadPayload(f"{what} begins with {tag!r}: expected a body of this release")
-    if sum(data.count(byte) for byte in _LONG) > _FEW:
+    if len(data) > _SMALL and sum(data.count(byte) for byte in _LONG) > _FEW:
         _check_claims(data, what)
     try:
         return msgpack.unpackb(data, raw=False, strict_map_key=False, timestamp=3)
@@ -74,9 +74,10 @@ def _reason(error: Exception) -> str:
 
 
 # Headers of long arrays and maps. A decoder makes room for what they claim before it reads on, so
-# that 21 KB of them, nested, take 67 MB. A few do no harm; more are looked at first.
+# that 21 KB of them, nested, take 67 MB. A few, or 512 bytes of them, do no harm; more are looked
+# at first.
 _LONG = (b"\xdc", b"\xdd", b"\xde", b"\xdf")
-_FEW = 8
+_FEW, _SMALL = 8, 512
 
 # Bytes of the length that follows a first byte: of a string or the like (with what stands between
 # length and data), of an array, of a map.

@@ -84,7 +84,7 @@ class Engine:
     def ready(self, mode: str) -> Line | None:
         """The line if it is open. Raises ConfigError in another event loop or process."""
         line = self._lines.get(mode)
-        if line is not None:
+        if line is not None and line.loop is not asyncio.get_running_loop():
             self._check_home()
         return line
 

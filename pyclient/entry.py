@@ -48,7 +48,13 @@ class Entry:
     )
 
     def __init__(
-        self, task_id: str, profile: Profile, body: bytes, buckets: tuple[Bucket, ...] = ()
+        self,
+        task_id: str,
+        profile: Profile,
+        body: bytes,
+        buckets: tuple[Bucket, ...] = (),
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self.id = task_id
         self.profile = profile
@@ -60,7 +66,8 @@ class Entry:
         self.reason = ""
         self.since = 0.0
         self.lone = profile.keep_s == 0
-        self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        loop = loop or asyncio.get_running_loop()
+        self.future: asyncio.Future[bytes] = loop.create_future()
         self.admitted: asyncio.Future[None] | None = None
 
     @property

@@ -65,7 +65,7 @@ class Line:
         self._sending: list[Entry] = []
         self._cancels = Cancels(commands, self.caller.id, self.inbox, self._heard)
         self._wake = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -130,7 +130,7 @@ class Line:
     def end(self, task_id: str, fence: int) -> Word:
         """Hold mode: give a turn back, whether or not the future (the script's word) is awaited."""
         self._check_usable()
-        word: Word = self._loop.create_future()
+        word: Word = self.loop.create_future()
         self._ends.append((task_id, fence, word))
         self._ending.add(word)
         word.add_done_callback(self._ending.discard)
@@ -147,7 +147,7 @@ class Line:
     def _check_usable(self) -> None:
         if self._closed:
             raise closed()
-        if self._loop is not asyncio.get_running_loop():
+        if self.loop is not asyncio.get_running_loop():
             raise ConfigError("this ticket or slot belongs to another event loop")
 
     def tidy(self, task_id: str, *, answer: bool = True) -> None:
@@ -157,7 +157,7 @@ class Line:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run on the side; ends with the line."""
-        task = self._loop.create_task(work)
+        task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -174,7 +174,7 @@ class Line:
     async def _admit(self, batch: list[Entry]) -> None:
         if not batch:
             return
-        sent, self._sending = self._loop.time(), batch
+        sent, self._sending = self.loop.time(), batch
         try:
             buckets, profiles, tasks = pack(batch)
             caller, trim = self.caller.id, self.inbox.trim_id()
@@ -190,7 +190,7 @@ class Line:
             if "NOINBOX" in reply.words:
                 await self._renew_inbox(batch, reply.words)
         except Exception as error:
-            await self._refused(batch, error, took=self._loop.time() - sent)
+            await self._refused(batch, error, took=self.loop.time() - sent)
 
     async def _refused(self, batch: list[Entry], error: Exception, *, took: float) -> None:
         """The call did not go through. One that can't be sent must not hurt the others."""
@@ -248,7 +248,7 @@ class Line:
     async def _publish(self) -> None:
         ends = [self._ends.popleft() for _ in range(min(len(self._ends), BATCH))]
         outcomes = [(task_id, fence, "done", b"") for task_id, fence, _ in ends]
-        caller, sent = self.caller.id, self._loop.time()
+        caller, sent = self.caller.id, self.loop.time()
         error: Exception = closed()
         try:
             reply = await self.caller.run(

@@ -21,12 +21,12 @@ _DONE = len("done\n")
 async def exchange(line: Line, profile: Profile, body: bytes, deadline: float) -> bytes:
     """Send a task and wait for its answer until `deadline` (loop's clock). Large bodies are
     removed when they have served."""
-    loop = asyncio.get_running_loop()
+    loop = line.loop
     task_id = new_task_id()
     large = len(body) > INLINE_BYTES
     if large:
         body = await _put(line, task_id, profile, body, deadline - loop.time())
-    entry = Entry(task_id, profile, body)
+    entry = Entry(task_id, profile, body, loop=loop)
     value = b""
     timer = loop.call_at(deadline, line.expire, entry)
     # A call may run for as long as it may wait; where it may run longer, its wait ends apart.

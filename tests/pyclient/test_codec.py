@@ -166,7 +166,7 @@ def test_a_deep_value_with_many_long_headers_is_decoded() -> None:
         b"\xdd\x00\x00\x10\x00" * 800 + b"\xc0" * 5000,
         b"\xdc\xff\xff" * 1000 + b"\xc0" * 66_000,
         b"\xdf\x00\x00\x20\x00" * 900 + b"\xc0" * 9000,
-        b"\xdd\xff\xff\xff\xff" * 20,
+        b"\xdd\xff\xff\xff\xff" * 200,
     ],
     ids=["array32", "fitting", "array16", "map32", "4 Gi items"],
 )

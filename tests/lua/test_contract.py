@@ -11,6 +11,7 @@ import redis
 from pyclient.scripts import Script
 
 from .calls import BAD, CALLS, SETTINGS, Part
+from .conftest import scripts_root
 from .rig import Rig, task_id
 
 VERBS = sorted(CALLS)
@@ -189,3 +190,19 @@ def test_every_malformed_setting_is_refused(rig: Rig, name: str) -> None:
     for bad in SETTINGS[name]:
         said = refused(rig, "configure", ["limit", "5", name, bad])
         assert said.startswith("BADARG "), f"{name}={bad!r}: {said}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_page_for_users_names_every_argument_and_word(
+    verb: str, scripts: dict[str, Script]
+) -> None:
+    page = (scripts_root() / "README.md").read_text(encoding="utf-8")
+    sections = re.split(r"(?m)^##+ ", page)
+    mine = [part for part in sections if re.match(rf"{verb}\b", part)]
+    assert len(mine) == 1, f"lua/README.md has {len(mine)} sections for {verb}"
+    for part in CALLS[verb]:
+        assert re.search(rf"\b{part.name}\b", mine[0]), f"{verb}: {part.name} is not explained"
+    for word in scripts[verb].header.words:
+        assert re.search(rf"`{word}\b", mine[0]), f"{verb}: the word {word} is not explained"
+    if any(word == "OLD" for word, _ in scripts[verb].header.returns):
+        assert re.search(rf"Numbered calls.*`{verb}`", page), f"{verb} is not among the numbered"

@@ -118,7 +118,7 @@ class Driver:
             if key.startswith(("inbox:", "bucket:")) and left < 120_000:
                 self.client.pexpire(PREFIX + key, 600_000)
 
-    def history(self, last: int = 400) -> str:
+    def history(self, last: int = 60) -> str:
         """The last calls, for a failure."""
         return "\n".join(["the last calls:", *self.log[-last:]])
 
@@ -137,6 +137,14 @@ class Driver:
         self.model.inboxes.pop(caller, None)
         self.log.append(f"DEL inbox:{caller}")
         self.refresh()
+
+    def read_inbox(self, caller: str) -> None:
+        """The owner has read its answers and removes them from the stream."""
+        entries = [entry for entry, _ in self.snap.streams.get(f"inbox:{caller}", [])]
+        if entries:
+            self.client.xdel(f"{PREFIX}inbox:{caller}", *entries)
+            self.log.append(f"XDEL inbox:{caller} {' '.join(entries)}")
+            self.refresh()
 
     def pop_hints(self) -> int:
         """All hints are read, as by workers that then die."""

@@ -94,8 +94,9 @@ def _attach(m: Model, step: Step) -> verbs.Explained:
     fresh, lease, last, values = step.reply[1:5]
     expect(bool(int(fresh)) == (caller not in m.inboxes), "fresh is", fresh)
     expect(int(lease) == m.conf.lease_ms, "lease_ms is", lease)
-    stream = step.after.streams.get(f"inbox:{caller}", [])
-    expect(stream and text(last) == stream[-1][0], "last_id is", last, "in", stream)
+    stream = step.after.streams[f"inbox:{caller}"]
+    wanted = m.inboxes.get(caller) or stream[0][0]
+    expect(text(last) == wanted, "last_id is", last, "expected", wanted, "in", stream)
     ttl = step.after.ttl[f"inbox:{caller}"]
     expect(0 < ttl <= m.conf.lease_ms, "the inbox lives", ttl)
     if caller not in m.inboxes:

@@ -126,6 +126,21 @@ class Machine(Line):
     def clock_back(self, owner: str, ms: int) -> None:
         self.line.clock_back(owner, ms)
 
+    @rule(owner=owners, worker=workers, batch=batches)
+    def answers_read(self, owner: str, worker: str, batch: list[Kind]) -> None:
+        self.line.work(owner, worker, batch)
+        self.line.read_inbox(owner)
+        self.line.finish()
+        self.line.read_inbox(owner)
+        self.line.attach(owner)
+
+    @rule(owner=owners, batch=batches, lease=st.sampled_from([1_000, 2_000]))
+    def lease_moves(self, owner: str, batch: list[Kind], lease: int) -> None:
+        self.line.work(owner, "w9", batch)
+        self.line.configure(lease_ms=lease)
+        self.line.tick(300)
+        self.line.sweep()
+
     @rule()
     def script_flush(self) -> None:
         self.line.script_flush()

@@ -206,10 +206,7 @@ def _places_swept(m: Model, step: Step) -> None:
 def _free_place(m: Model, step: Step, name: str) -> None:
     del m.places[name]
     m.seen["place of a dead owner"] += 1
-    step.changed = True
-    task = m.tasks.get(name)
-    if task and task.state != "running":
-        m.end(step, task, "cancelled")
+    step.changed = True  # its task is an orphan like any other; a submitted one lives on
 
 
 def revive(m: Model, step: Step) -> Explained:

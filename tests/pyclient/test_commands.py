@@ -91,10 +91,16 @@ async def test_buckets_places_and_dead_letters(server: Server, queue_name: str) 
         assert not verdict.allowed
         assert verdict.retry_after == pytest.approx(1, abs=0.2)
         assert await on.limit([(bucket, 6)]) == [Verdict(False, 3, None)]
+        one = new_task_id()
+        taking = PLAIN._replace(options="take=1:3")
+        reply = await on.admit("me", 9, "pull", b"0", [bucket], [taking], [(1, one, b"")])
+        assert reply.words == ["OK"]
+        assert await on.limit([(bucket, 0)]) == [Verdict(True, 0, 0.0)]
+        await on.cancel("me", 0, "cancelled", [one])
         place = new_task_id()
-        next_ms, word = await on.place("me", 1, "pull", "take", place, "r", 3)
+        next_ms, word = await on.place("me", 10, "pull", "take", place, "r", 3)
         assert (next_ms > 0, word) == (True, "OK")
-        assert (await on.place("me", 2, "pull", "leave", place, "r", 3))[1] == "OK"
+        assert (await on.place("me", 11, "pull", "leave", place, "r", 3))[1] == "OK"
         assert (await on.revive([(place, new_task_id())])).words == ["GONE"]
 
 

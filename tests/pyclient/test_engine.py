@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
-from pyclient import Queue, embedded
-from pyclient.errors import ConfigError, PeakError, StateLost, Unavailable
+from pyclient import Queue
+from pyclient.errors import ConfigError, Unavailable
+from pyclient.line import Line
 from tests.pyclient.client_rig import TinyWorker, served, until, waiting
 from tests.servers import Server
 from tests.servers import until as until_sync
@@ -91,6 +90,22 @@ async def test_closed_while_it_opens_it_stays_closed(server: Server, queue_name:
                 await call
         assert not queue.is_open
     await until(lambda: not server.client().keys("*tasks*"))
+
+
+async def test_closed_while_a_line_opens_leaves_no_line(
+    server: Server, queue_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue.from_url(server.url, name=queue_name)
+    begin = Line.open
+
+    async def begin_and_close(line: Line) -> None:
+        await begin(line)
+        await queue.aclose()
+
+    monkeypatch.setattr(Line, "open", begin_and_close)
+    with pytest.raises(Unavailable, match="was closed"):
+        await queue.call("r")
+    assert not queue.is_open
 
 
 async def test_cancelled_while_it_opens_it_can_be_opened(server: Server, queue_name: str) -> None:
@@ -227,63 +242,3 @@ def test_a_process_ends_without_aclose(server: Server, queue_name: str, end: str
     done = python(program, server.url, queue_name)
     assert done.returncode == 3, done.stderr
     server.client().flushall()
-
-
-# -- embedded ---------------------------------------------------------------------------------
-
-
-async def test_embedded_is_one_server_for_the_whole_process(queue_name: str) -> None:
-    async with Queue.from_url("embedded://", name=queue_name) as queue:
-        assert queue.address.startswith("unix://")
-        async with (
-            TinyWorker(queue.address, queue_name),
-            Queue.from_url(name=queue_name) as other,
-        ):
-            assert await queue.call("r", 1) == await other.call("r", 1) == 1
-            async with other.slot():
-                pass
-    async with Queue.from_url(queue.address, name=queue_name) as again:
-        assert (await again.gauge())["done"] == 2, "it outlives the queues"
-
-
-async def test_a_private_server_that_died_is_replaced_when_opened_again(queue_name: str) -> None:
-    async with Queue.from_url(name=queue_name) as queue:
-        await queue.attach("x" * 22)
-        server = embedded.private()
-        os.kill(server.pid, 9)
-        await until(lambda: not server.running())
-        with pytest.raises(PeakError):
-            await queue.call("r", timeout=0.5)
-        await asyncio.to_thread(server.stop)
-    async with queue:
-        assert (await queue.gauge())["waiting"] == 0
-
-
-async def test_a_server_on_a_directory_is_shared_and_started_anew(
-    tmp_path: Path, queue_name: str
-) -> None:
-    url = f"embedded://{tmp_path}/data"
-    first = embedded.shared(f"{tmp_path}/data")
-    async with Queue.from_url(url, name=queue_name) as queue:
-        ticket = await queue.submit("r", 7)
-        waits = asyncio.create_task(ticket.result(20))
-        await asyncio.sleep(1.2)  # appendfsync everysec
-        await asyncio.to_thread(first.stop)
-        with pytest.raises(PeakError):
-            await queue.call("r", timeout=0.05)
-
-        async def again() -> bool:
-            try:
-                return bool((await queue.gauge())["waiting"] == 1)
-            except Unavailable:
-                return False
-
-        await until(again, timeout=10, what="another server on the same data")
-        async with TinyWorker(url, queue_name):
-            try:
-                assert await waits == 7
-            except StateLost:  # of the last second; loud, never a hang
-                pass
-        started = [one for one in gc.get_objects() if isinstance(one, embedded.EmbeddedServer)]
-    for one in started:  # else they end with this process
-        await asyncio.to_thread(one.stop)

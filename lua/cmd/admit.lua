@@ -71,8 +71,9 @@ local function find_same(p, seen)
   return (known:sub(23) == p.digest and 'SAME ' or 'CONFLICT ') .. known:sub(1, 22)
 end
 
-local function find_place(p, id)
-  if not p.place then
+-- The open place that a task takes over; of one call only the first takes it.
+local function find_place(p, id, placed)
+  if not p.place or placed[p.place] then
     return nil
   end
   local tail = '|' .. caller .. '|' .. p.route
@@ -113,7 +114,7 @@ local function refusal(t, state)
   if p.keep == 0 and not has_inbox(q, caller) then
     return 'NOINBOX'
   end
-  t.place = find_place(p, t.id)
+  t.place = find_place(p, t.id, state.placed)
   local word = bucket_refusal(p)
   if not word and not t.place then
     word = no_room(q, p.level, q.routes[p.route])
@@ -131,6 +132,7 @@ local function accept(t, state)
   t.tick = next_tick(q)
   if t.place then
     state.moved[#state.moved + 1] = t.place
+    state.placed[p.place] = true
   else
     add_living(r, 1)
     q.taken = q.taken + 1
@@ -157,6 +159,7 @@ local function decide(tasks, ids, names)
     seen = {},
     same = {},
     moved = {},
+    placed = {},
     store = {},
     taken = {},
     words = {},

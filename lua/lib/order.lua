@@ -212,7 +212,11 @@ local function choose(q, want, max_level)
     return {}, 0
   end
   local plan = open_plan(q, max_level)
-  while #plan.picked < want and plan.tries < TRIES do
+  -- Each round takes, sifts or ends: the bound is for the one that a fault would repeat for ever.
+  for _ = 1, 4 * TRIES do
+    if #plan.picked >= want or plan.tries >= TRIES then
+      break
+    end
     local left = want - #plan.picked - #plan.ids
     local lane, bound, bound_digit = best_of(q, plan)
     if lane and left > 0 then

@@ -13,6 +13,11 @@ local function read_options(p, text, buckets)
         if not bucket or #p.take == 4 then
           bad('take', 'up to 4 of <bucket number>:<cost>')
         end
+        for i = 1, #p.take do
+          if p.take[i][1] == bucket then
+            bad('take', 'each bucket once')
+          end
+        end
         p.take[#p.take + 1] = { bucket, int_arg(cost, 0, 1000000000, 'cost') }
       end
     elseif name == 'same' then

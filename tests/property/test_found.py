@@ -14,8 +14,6 @@ from .actions import Kind
 from .driver import scripts_with_test_clock
 from .stories import Stories
 
-OPEN = pytest.mark.xfail(strict=True, reason="found, not mended yet")
-
 
 @pytest.fixture
 def queue(server: Server, request: pytest.FixtureRequest) -> Any:
@@ -105,7 +103,6 @@ def test_a_letter_that_is_past_its_days_is_not_counted(queue: Stories) -> None:
     assert not queue.client.exists(f"{queue.snap.prefix}dead")
 
 
-@OPEN
 def test_a_bucket_named_twice_by_one_task_does_not_fall_below_zero(queue: Stories) -> None:
     """Each part is compared with the level alone, then both are taken: -1 token is packed without
     its sign and read back as a full bucket. `limit` refuses a name twice, so may `take`."""
@@ -114,7 +111,6 @@ def test_a_bucket_named_twice_by_one_task_does_not_fall_below_zero(queue: Storie
         queue.admit("g0", [Kind(options="take=1:1,1:1")], buckets=buckets)
 
 
-@OPEN
 @pytest.mark.parametrize("ids", [(1, 2), (2, 3)])
 def test_a_place_is_handed_on_to_one_task_of_a_batch(queue: Stories, ids: tuple[int, int]) -> None:
     """Both skip room and capacity, and neither is counted."""

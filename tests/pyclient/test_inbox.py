@@ -21,10 +21,9 @@ async def sent(rig: Rig, count: int = 1) -> list[Entry]:
     """Tasks that wait in Redis."""
     several = [entry() for _ in range(count)]
     for one in several:
+        rig.commands.states[one.id] = b"waiting"
         rig.line.submit(one)
     await until(lambda: all(one.acked for one in several))
-    for one in several:
-        rig.commands.states[one.id] = b"waiting"
     return several
 
 

@@ -126,7 +126,7 @@ def test_soon_is_before_its_time(server: Server) -> None:
     keeper.add(job)
     until(lambda: job.at)
     keeper.soon(job)
-    until(lambda: len(job.at) == 2)
+    until(lambda: len(job.at) >= 2)
     keeper.stop()
 
 

@@ -22,14 +22,14 @@ from pyclient.settings import Settings, load
 from . import logs
 from .app import Worker
 from .session import HandlerStuck
-from .supervisor import USAGE, Supervisor
+from .supervisor import MISCONFIGURED, Supervisor
 from .watchdog import RECYCLED, Watchdog
 
 log = logging.getLogger("worker_app")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run; returns the exit code: 0 ended on request, 1 failed, 2 wrong usage or settings."""
+    """Run; returns the exit code: 0 ended on request, 1 failed or settings are wrong."""
     args = _parse(sys.argv[1:] if argv is None else argv)
     try:
         settings = load()
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return asyncio.run(_supervise(args, settings, processes))
     except ConfigError as error:
         print(f"worker_app: {error}", file=sys.stderr)
-        return USAGE
+        return 1 if args.lifeline is None else MISCONFIGURED
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

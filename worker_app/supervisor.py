@@ -1,7 +1,8 @@
 """Runs N worker processes: starts them, replaces the dead, passes signals on.
 
 It imports nothing of the handlers and holds no connection: there is little that could end it. A
-child learns by a pipe that its supervisor is gone, also after kill -9, and ends.
+child learns by a pipe that its supervisor is gone, also after kill -9: it finishes what runs, and
+ends.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from .watchdog import RECYCLED
 
 log = logging.getLogger("worker_app.supervisor")
 
-USAGE = 2
+MISCONFIGURED = 78
+"""Exit code of a child: settings or Worker are wrong, and it has said how (EX_CONFIG)."""
 _MARGIN_S = 10.0
 _PROVEN_S = 10.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -69,8 +71,8 @@ class Supervisor:
                 if code not in (0, -signal.SIGTERM):
                     log.warning("a process ended with %s", code)
                 return
-            if code == USAGE and not self._proven:
-                self._code = USAGE  # it has said what is wrong, and would say so again
+            if code == MISCONFIGURED and not self._proven:
+                self._code = 1  # it has said what is wrong, and would say so again
                 self._stop()
                 return
             if lived > _PROVEN_S:

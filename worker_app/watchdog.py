@@ -23,7 +23,7 @@ RECYCLED = 75
 """Exit code: a handler did not end; a new process should take over (EX_TEMPFAIL)."""
 LOOK_S = 1.0
 _SUSPENDED_S = 5.0
-_ORPHAN_S = 5.0
+_MARGIN_S = 10.0
 
 
 class Watchdog(threading.Thread):
@@ -39,7 +39,8 @@ class Watchdog(threading.Thread):
         while True:
             before = time.monotonic()
             if self._orphaned():
-                self._end_orphan()
+                self._lifeline = None
+                self._drain()
             if time.monotonic() - before > _SUSPENDED_S:
                 continue  # this process was stopped: let the event loop come to itself first
             session = self._worker.session
@@ -58,9 +59,10 @@ class Watchdog(threading.Thread):
         poll.register(self._lifeline, select.POLLIN)
         return bool(poll.poll(LOOK_S * 1000)) and os.read(self._lifeline, 1) == b""
 
-    def _end_orphan(self) -> None:
-        log.critical("the supervisor is gone: this process hands back its tasks and ends")
+    def _drain(self) -> None:
+        """As on SIGTERM: what runs may have had its effect, so its answers are delivered."""
+        log.critical("the supervisor is gone: this process finishes what runs, and ends")
         self._worker.stop()
-        self._worker.stop()
-        time.sleep(_ORPHAN_S)
-        os._exit(STUCK)
+        timer = threading.Timer(self._worker.drain_timeout + _MARGIN_S, os._exit, (STUCK,))
+        timer.daemon = True
+        timer.start()

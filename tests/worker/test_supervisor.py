@@ -15,6 +15,7 @@ from tests.servers import Server, until
 from tests.worker.rig import command, eventually, gone, line_count, lines
 from worker_app import logs
 from worker_app.__main__ import main
+from worker_app.supervisor import MISCONFIGURED
 
 HANDLERS = "tests.worker.handlers:worker"
 
@@ -152,21 +153,24 @@ async def test_a_thread_past_its_time_has_its_process_replaced(
             assert await asyncio.to_thread(worker.end) == 0
 
 
-@pytest.mark.leaves_keys
-async def test_children_end_with_a_killed_supervisor(
+async def test_children_of_a_killed_supervisor_finish_what_runs_and_end(
     server: Server, queue_name: str, tmp_path: Path
 ) -> None:
     async with Queue.from_url(server.url, name=queue_name) as queue:
-        await queue.submit("sleep", 30)
         with command(server, queue_name, tmp_path, HANDLERS, "-p", "2") as worker:
+            ticket = await queue.submit("sleep", 2.5)
             await eventually(lambda: line_count(tmp_path) == 1)
             children = worker.children()
             assert len(children) == 2
             worker.process.kill()
             worker.wait()
+            await asyncio.sleep(1.5)  # until both have noticed
+            later = await queue.submit("sleep", 0, keep=1)
+            assert await ticket.result(timeout=8) == ticket.id
             await eventually(lambda: all(gone(pid) for pid in children), timeout=8)
-        gauge = await queue.gauge()
-        assert (gauge["waiting"], gauge["running"]) == (1, 0)
+            assert await later.state() == "waiting"
+            await later.cancel()
+        assert len(lines(tmp_path)) == 1
 
 
 def test_a_dead_child_is_replaced(server: Server, queue_name: str, tmp_path: Path) -> None:
@@ -179,12 +183,12 @@ def test_a_dead_child_is_replaced(server: Server, queue_name: str, tmp_path: Pat
         assert worker.end() == 0
 
 
-def test_what_can_not_work_is_said_by_a_child_and_ends_all_with_2(
+def test_what_can_not_work_is_said_by_a_child_and_ends_all_with_1(
     server: Server, queue_name: str, tmp_path: Path
 ) -> None:
     words = (HANDLERS, "-p", "2")
     with command(server, queue_name, tmp_path, *words, T_CONCURRENCY="0") as worker:
-        assert worker.wait() == 2, worker.output
+        assert worker.wait() == 1, worker.output
         assert "concurrency is 0" in worker.output
 
 
@@ -210,7 +214,7 @@ def test_wrong_usage_is_said_in_one_line(
     monkeypatch.setattr(logs, "set_up", lambda form, level: None)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    assert main([*words, "--lifeline", "0"]) == 2
+    assert main([*words, "--lifeline", "0"]) == MISCONFIGURED
     output = capsys.readouterr().err
     assert said in output
     assert output.count("\n") == 1

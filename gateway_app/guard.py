@@ -53,6 +53,8 @@ class Guard:
         if len(scope["raw_path"]) + len(scope["query_string"]) + 1 > self._max_url:
             detail = f"path and query exceed {self._max_url} bytes"
             return Checked(Problem(414, "url", detail, close=True))
+        if scope["method"] == "CONNECT":  # what follows it would be no request of HTTP
+            return Checked(Problem(501, "connect", "no tunnels are opened here", close=True))
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         size = 0
         watched: list[tuple[bytes, bytes]] = []

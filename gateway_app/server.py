@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from pyclient.http.headers import SERVER, http_date
 from pyclient.settings import Settings
 
+from .request_line import RequestLine
 from .tunnel import Tunnel
 
 _DISCARD_UP_TO = 64 * 1024 * 1024
@@ -46,6 +47,8 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
+        self._line = RequestLine(self.max_url)
+        self._between = True
         self._head_bytes = 0
         self._in_head = True
         self._refused = 400
@@ -62,6 +65,13 @@ class Protocol(HttpToolsProtocol):
             return
         if self._deaf:
             return
+        if self._between:
+            data = self._line.take(data)
+            if not data:
+                self._head_bytes = len(self._line.held)
+                if self._head_timer is None:
+                    self._arm()
+                return
         super().data_received(data)
         if self._in_head and self.parser is not None:
             self._head_bytes += len(data)
@@ -80,6 +90,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._between = False
         self._in_head = True
         self._head_bytes = 0
         self._discarded = 0
@@ -108,7 +119,15 @@ class Protocol(HttpToolsProtocol):
         }
         self.scope["extensions"] = extensions
         super().on_headers_complete()
+        if (true := self._line.true) is not None:
+            self._line.true = None
+            extensions["peak.target"] = true.target
+            true.amend(self.scope)  # type: ignore[arg-type]
         extensions["peak.bare"] = functools.partial(_bare, self.cycle)
+
+    def on_message_complete(self) -> None:
+        self._between = True
+        super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
         if self.cycle.response_complete:

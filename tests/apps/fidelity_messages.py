@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from hypothesis import strategies as st
 
-# Those that the server's parser (llhttp) knows; CONNECT is for proxies of another kind.
+# CONNECT is for proxies of another kind.
 METHODS = (
     b"GET HEAD POST PUT PATCH DELETE OPTIONS TRACE PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK "
     b"SEARCH REPORT M-SEARCH NOTIFY SUBSCRIBE PURGE LINK UNLINK BIND ACL MERGE CHECKOUT SOURCE"
@@ -81,6 +81,7 @@ _names = _bytes_of(_TOKEN, 1, 12).filter(lambda name: name.lower() not in _NEVER
 _segment = st.one_of(
     _bytes_of(b"abcXYZ019-._~!$&'()*+,;=:@[]|^`{}\"<>", 0, 6),
     _bytes_of(b"0123456789abcdefABCDEF", 2, 2).map(lambda pair: b"%" + pair),
+    _bytes_of(bytes(range(0x80, 0x100)), 1, 3),
 )
 _paths = st.lists(_segment, min_size=1, max_size=5).map(lambda parts: b"/" + b"/".join(parts))
 _queries = st.one_of(
@@ -154,7 +155,13 @@ _trailers = st.lists(st.tuples(st.sampled_from([b"X-Sum", b"x-a"]), values), max
 @st.composite
 def requests(draw: st.DrawFn) -> Message:
     """A request; `Host: front.example:81` stands somewhere among its lines."""
-    method = draw(st.one_of(st.sampled_from(METHODS), st.sampled_from([b"GET", b"HEAD", b"POST"])))
+    method = draw(
+        st.one_of(
+            st.sampled_from(METHODS),
+            st.sampled_from([b"GET", b"HEAD", b"POST"]),
+            _bytes_of(_TOKEN, 1, 20).filter(lambda method: method != b"CONNECT"),
+        )
+    )
     lines = list(draw(_lines(_SPECIAL_REQUEST)))
     lines.insert(draw(st.integers(0, len(lines))), (b"HOST", b"front.example:81"))
     hops = draw(_hops) + draw(st.sampled_from([[], [], [b"close"]]))

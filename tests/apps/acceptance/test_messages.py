@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import random
+import time
 
 import pytest
 
@@ -58,11 +59,53 @@ def test_b02_every_method_reaches_the_target(here: Site, method: bytes) -> None:
     assert got.body == (b"" if method == b"HEAD" else b"fine")
 
 
-@pytest.mark.parametrize("method", [b"PROPFIND", b"PURGE", b"SEARCH"], ids=bytes.decode)
+@pytest.mark.parametrize(
+    "method", [b"PROPFIND", b"PURGE", b"SEARCH", b"BREW", b"get", b"X-a.b~1!"], ids=bytes.decode
+)
 def test_b02_rarer_methods_are_forwarded_too(here: Site, method: bytes) -> None:
     assert here.ask(method, b"/m", body=b"<x/>").status == 200
     assert here.target.one(b"/m").method == method
     assert here.target.one(b"/m").body == b"<x/>"
+
+
+def test_b02_request_lines_that_come_in_pieces_and_one_after_the_other(here: Site) -> None:
+    with connected(here.port) as client:
+        for method in (b"BREW", b"POST", b"brew"):
+            data = request(method, b"/pot\xc3\xa9?a", body=b"coffee")
+            for at in range(20):
+                client.send(data[at : at + 1])
+                time.sleep(0.001)
+            client.send(data[20:])
+            assert client.answer().status == 200
+            seen = here.target.seen.pop()
+            assert (seen.method, seen.target, seen.body) == (method, b"/pot\xc3\xa9?a", b"coffee")
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"CONNECT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", 501),
+        (b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"F@O / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"FOO  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"FOO /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"FOO / HTTP/1.1\nHost: a\n\n", 400),
+        (b"FOO / HTTP/3.1\r\nHost: a\r\n\r\n", 400),
+        (b"F" * 65 + b" / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"FOO /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        (b"\x16\x03\x01\x02\x00\x01", 400),
+    ],
+    ids=range(10),
+)
+def test_b02_what_is_no_request_line_is_refused_at_once(
+    here: Site, data: bytes, status: int
+) -> None:
+    with connected(here.port) as client:
+        client.send(data)
+        got = client.answer()
+        assert (got.status, client.ended()) == (status, True)
+        assert got.took < 1
+    assert here.target.seen == []
 
 
 @pytest.mark.parametrize("size", [0, 1, 4095, 4097, 65_535, 65_537, 1_000_003, 9_900_000])

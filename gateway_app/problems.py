@@ -117,6 +117,7 @@ STOPPING = Problem(503, "stopping", "The gateway is shutting down.", retry_after
 
 async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:
     """Send a problem as the whole answer."""
+    scope["peak.said"] = problem.detail
     retry = problem.retry_seconds()
     body: dict[str, object] = {
         "type": _TYPES.get(problem.status, "about:blank"),

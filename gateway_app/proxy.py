@@ -133,7 +133,7 @@ class Proxy:
             "client": client[0] if client else "",
         }
         if code:
-            values["code"] = code
+            values |= {"code": code, "detail": scope.get("peak.said", "")}
         self._shared.log.info("request", extra=fields(**values))
 
 

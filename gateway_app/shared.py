@@ -6,7 +6,7 @@ import logging
 import math
 
 from pyclient.errors import ConfigError
-from pyclient.http.client import HttpClient
+from pyclient.http.client import HttpClient, tls_context
 from pyclient.http.headers import RequestRules
 from pyclient.http.paths import PathRules
 from pyclient.http.target import Target
@@ -45,7 +45,8 @@ class Shared:
             normalize=settings.normalize_paths,
         )
         self.guard = Guard(settings)
-        self.client = HttpClient(connect_timeout=settings.connect_timeout)
+        tls = tls_context(settings.target_ca) if self.target.tls else None
+        self.client = HttpClient(connect_timeout=settings.connect_timeout, tls=tls)
         self.address = redis_address(settings)
         largest = max(settings.max_body, settings.max_response) + _ENVELOPE_HEAD
         self.queue = Queue(self.address, settings.queue, settings.prefix, max_payload=largest)

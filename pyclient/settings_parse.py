@@ -178,6 +178,18 @@ def http_url(value: str) -> str:
     return value
 
 
+def pem_file(value: str) -> str:
+    """The path of a readable PEM file of certificates; it is read and checked now."""
+    import ssl
+
+    try:
+        ssl.create_default_context(cafile=value)
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        why = "is no such file" if isinstance(error, FileNotFoundError) else "can't be used"
+        raise ValueError(f"the path of a PEM file of certificates (this {why})") from None
+    return value
+
+
 def redis_url(value: str) -> str:
     """An address of Redis, Valkey, Sentinel, Cluster, or of the embedded server."""
     scheme, sep, _ = value.partition("://")

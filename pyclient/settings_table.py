@@ -165,6 +165,10 @@ class Settings:
         read.seconds(0.001, 3600), _SECONDS, 2.0,
         "Longest time to connect to the target; then 502.",
     )
+    target_ca: str | None = _peak(
+        read.pem_file, "path", None, "PEM file of the certificates that vouch for an `https://` "
+        "target, in place of those of the system.", shown="the system's",
+    )
     drain_timeout: float = _peak(
         read.seconds(0, 86400), _SECONDS, 25.0, "Time that SIGTERM leaves for what runs.",
     )

@@ -7,16 +7,19 @@ an envelope that is malformed, or cancellation, ends the task without one.
 
 from __future__ import annotations
 
+import logging
 import time
 
 from pyclient.errors import ConfigError
-from pyclient.http.client import HttpClient
+from pyclient.http.client import HttpClient, tls_context
 from pyclient.http.envelope import Request, read_request, write_answer, write_failure
 from pyclient.http.errors import BadEnvelope, UpstreamError
 from pyclient.http.redirects import next_request
 from pyclient.http.sinks import Response
 from pyclient.http.target import Target
 from pyclient.settings import Settings, load
+
+log = logging.getLogger("worker_app.http_route")
 
 _KNOWN_TARGETS = 64
 
@@ -36,7 +39,8 @@ class Forwarder:
         url = settings.target_base_url
         self._own = Target.parse(url) if url is not None else None
         self._targets: dict[bytes, Target] = {}
-        self._client = HttpClient(connect_timeout=settings.connect_timeout)
+        tls = tls_context(settings.target_ca) if settings.target_ca else None
+        self._client = HttpClient(connect_timeout=settings.connect_timeout, tls=tls)
 
     async def forward(self, envelope: bytes, context: object = None) -> bytes:
         """Send the request on and return the answer's envelope; raises BadEnvelope."""
@@ -46,6 +50,7 @@ class Forwarder:
         try:
             response = await self._follow(target, request)
         except UpstreamError as error:
+            log.warning("a request was not answered: %s", error)
             return write_failure(error, took_us=(time.perf_counter_ns() - began) // 1000)
         return write_answer(
             status=response.status,

@@ -181,9 +181,8 @@ class HttpClient:
             raise UpstreamConnectError(
                 f"the target did not accept a connection within {timeout:.3g} s"
             ) from None
-        except (OSError, ssl.SSLError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            raise UpstreamConnectError(f"the target can't be reached ({reason})") from None
+        except (OSError, UnicodeError) as error:
+            raise UpstreamConnectError(f"the target can't be reached ({_reason(error)})") from None
         finally:
             self._connecting -= 1
         if not connection.closed:
@@ -192,7 +191,7 @@ class HttpClient:
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = ssl.create_default_context()
+            self._tls = tls_context(None)
         return self._tls
 
     def _became_idle(self, connection: Connection) -> None:
@@ -213,6 +212,21 @@ class HttpClient:
         idle = self._idle.get(target) if target is not None else None
         if idle and connection in idle:
             idle.remove(connection)
+
+
+def tls_context(ca: str | None) -> ssl.SSLContext:
+    """Who vouches for targets: the certificates of a PEM file, or those of the system."""
+    context = ssl.create_default_context(cafile=ca)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or type(error).__name__}"
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 def wire_head(

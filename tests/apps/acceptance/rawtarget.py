@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -147,10 +148,11 @@ def _headless(said: bytes) -> bytes:
 class RawTarget:
     """See `raw_target`. `answers` maps a path to bytes or a script, `default` is for the rest."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self.answers: dict[bytes, bytes | Script] = {}
         self.default: bytes | Script = answer(b"fine")
         self.seen: list[Seen] = []
@@ -170,8 +172,12 @@ class RawTarget:
                 threading.Thread(target=self._serve, args=args, daemon=True).start()
 
     def _serve(self, sock: socket.socket, number: int) -> None:
-        wire = Wire(sock)
         try:
+            if self._tls is not None:
+                self._open.discard(sock)
+                sock = self._tls.wrap_socket(sock, server_side=True)
+                self._open.add(sock)
+            wire = Wire(sock)
             while wire.open:
                 head = wire.until(_HEAD_END)
                 if not head:
@@ -216,9 +222,9 @@ class RawTarget:
 
 
 @contextlib.contextmanager
-def raw_target() -> Iterator[RawTarget]:
+def raw_target(tls: ssl.SSLContext | None = None) -> Iterator[RawTarget]:
     """A listening target; what it could not read as HTTP fails the test."""
-    target = RawTarget()
+    target = RawTarget(tls)
     try:
         yield target
     finally:

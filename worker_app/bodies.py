@@ -7,9 +7,9 @@ from pyclient.connection import Backoff, Connection
 from pyclient.errors import BadPayload, Unavailable
 from pyclient.keys import Keys
 
-ANSWER_MS = 3_660_000
-"""Who waits for an answer removes it. This is for who doesn't, and for kept results: the worker
-is not told how long they are kept, so it is a little over the hour that `submit` keeps them."""
+SPARE_S = 60.0
+"""Past its lease an answer is of no use. Once published it lives as long as its value: the script
+sees to that, and who waited for it removes it."""
 
 
 class LargeBodies:
@@ -36,8 +36,8 @@ class LargeBodies:
             raise BadPayload("its body is gone: it was removed, or its time in Redis was over")
         return body[:1].lower() + data
 
-    async def put_answer(self, task_id: str, answer: bytes) -> bytes:
-        """Store an answer; returns what travels through the script."""
+    async def put_answer(self, task_id: str, answer: bytes, left_s: float) -> bytes:
+        """Store an answer, published within `left_s`; returns what goes through the script."""
         if len(answer) <= INLINE_BYTES:
             return answer
         if len(answer) > self._max:
@@ -46,10 +46,11 @@ class LargeBodies:
                 "elsewhere and return a reference"
             )
         key = self._keys.answer_body(task_id)
+        ttl_ms = int((max(left_s, 0.0) + SPARE_S) * 1000)
         backoff = Backoff()
         while True:
             try:
-                await self._conn.command(b"SET", key, answer[1:], b"PX", ANSWER_MS, timeout=30.0)
+                await self._conn.command(b"SET", key, answer[1:], b"PX", ttl_ms, timeout=30.0)
                 return answer[:1].upper()
             except Unavailable:
                 await backoff.sleep()

@@ -157,7 +157,7 @@ class Desk:
             answer = await self._run(held)
             if len(answer) > INLINE_BYTES:
                 held.look = NEVER  # the work is done, only Redis is waited for
-                answer = await self._bodies.put_answer(held.leased.id, answer)
+                answer = await self._bodies.put_answer(held.leased.id, answer, held.left_s())
         except asyncio.CancelledError as error:
             if held.stop:
                 self._stopped(held)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import math
+import time
 from typing import Any, Literal, TypeAlias
 
 from pyclient.model import Leased
@@ -58,6 +59,10 @@ class Held:
         self.stuck = False
         self.task: asyncio.Task[Any] | None = None
         self.future: concurrent.futures.Future[Any] | None = None
+
+    def left_s(self) -> float:
+        """Seconds until the lease can't be renewed any more."""
+        return self.since + self.leased.hard_left_ms * 0.001 - time.monotonic()
 
     @property
     def fence(self) -> int:

@@ -31,14 +31,14 @@ for i = 1, #lanes do
   oldest = math.min(oldest, tonumber(head[2] or oldest))
 end
 
--- The first 64 routes by name that live or were measured.
-local names, known = redis.call('HKEYS', q.prefix .. 'routes'), {}
-for i = 1, #names do
-  known[names[i]] = true
-end
-for _, name in ipairs(redis.call('HKEYS', q.prefix .. 'service')) do
-  if not known[name] then
-    names[#names + 1] = name
+-- Up to 64 routes that live or were measured, by name; which of more is left to chance.
+local names, known = {}, {}
+for _, key in ipairs({ 'routes', 'service' }) do
+  for _, name in ipairs(redis.call('HRANDFIELD', q.prefix .. key, 64)) do
+    if not known[name] then
+      known[name] = true
+      names[#names + 1] = name
+    end
   end
 end
 table.sort(names)

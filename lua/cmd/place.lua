@@ -51,8 +51,8 @@ local function take()
   if q.living == 0 and q.places == 0 then
     q.swept = q.now
   end
-  redis.call('ZADD', key, q.now + q.lease, member)
-  due_at(q, q.now + q.lease)
+  redis.call('ZADD', key, q.now + quarter_of(q), member)
+  due_at(q, q.now + quarter_of(q))
   q.places = q.places + 1
   add_living(q.routes[route], 1)
   return 'OK'

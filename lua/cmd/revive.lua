@@ -23,7 +23,11 @@ for i = 1, count do
   if not text then
     words[i] = 'GONE'
     gone[#gone + 1] = dead
-  elseif seen[id] or redis.call('HEXISTS', q.prefix .. 'tasks', id) == 1 then
+  elseif
+    seen[id]
+    or redis.call('HEXISTS', q.prefix .. 'tasks', id) == 1
+    or redis.call('EXISTS', q.prefix .. 'result:' .. id) == 1
+  then
     words[i] = 'KNOWN'
   else
     local _, at = struct.unpack('>I2c0', text)

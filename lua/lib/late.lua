@@ -1,7 +1,8 @@
 -- @include pace
 -- @include lane
 -- @include room
--- Can a new task still end before its deadline? Asked once its route has 20 measured runs.
+-- Can a new task still be leased in its time, and end before its deadline? Asked once its route
+-- has 20 measured runs, at the pace at which its level leaves.
 
 local function service_of(q, pace, route)
   pace.service = pace.service or read_service(q, pace.names)
@@ -41,7 +42,8 @@ local function too_late(q, pace, p)
   if not s or s.count < 20 then
     return nil
   end
-  local late = (ahead + 1) * gap_of(q, pace, p) / 1000 + s.mean / 1000 - p.due_ms
+  local gap_ms = gap_of(q, pace, p) / 1000
+  local late = math.max((ahead + 1) * gap_ms + s.mean / 1000 - p.due_ms, ahead * gap_ms - p.wait_ms)
   if late > 0 then
     return ('LATE %.0f'):format(math.ceil(late))
   end

@@ -5,7 +5,9 @@
 local function read_options(p, text, buckets)
   for option in (text .. ';'):gmatch('([^;]*);') do
     local name, value = option:match('^(%a+)=(.+)$')
-    if name == 'take' then
+    if name and p[name] then
+      bad('options', 'each once')
+    elseif name == 'take' then
       p.take = {}
       for part in (value .. ','):gmatch('([^,]*),') do
         local which, cost = part:match('^(%d+):(%d+)$')

@@ -156,13 +156,18 @@ local function due_at(q, ms)
   end
 end
 
+-- How long something may stay unseen: silence of half a lease is taken for an outage.
+local function quarter_of(q)
+  return (q.lease - q.lease % 4) / 4
+end
+
 -- In how many ms someone has to sweep: at the soonest end of a lease or retry, and at least
--- four times a lease, since silence is taken for an outage. 0: nothing lives.
+-- four times a lease. 0: nothing lives.
 local function next_ms(q)
   if redis.call('HLEN', q.prefix .. 'tasks') == 0 and q.places == 0 then
     return 0
   end
-  local quarter = (q.lease - q.lease % 4) / 4
+  local quarter = quarter_of(q)
   local left = q.next > 0 and q.next - q.now + 1 or quarter
   if left > quarter then
     left = quarter

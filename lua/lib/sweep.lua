@@ -171,8 +171,8 @@ local function sweep_places(q)
   for i = 1, #members do
     local id, inbox, route = members[i]:match('^([^|]+)|([^|]+)|([^|]+)$')
     if q.graced or has_inbox(q, inbox) then
-      redis.call('ZADD', q.prefix .. 'places', q.now + q.lease, members[i])
-      due_at(q, q.now + q.lease)
+      redis.call('ZADD', q.prefix .. 'places', q.now + quarter_of(q), members[i])
+      due_at(q, q.now + quarter_of(q))
     else
       redis.call('ZREM', q.prefix .. 'places', members[i])
       q.places = q.places - 1

@@ -123,9 +123,10 @@ def _names(_: Part) -> list[Any]:
 
 def _options(_: Part) -> list[Any]:
     take = ["take=2:1", "take=0:1", "take=1", "take=1:x", "take=1:-1", "take="]
+    twice = "take=1:1;take=1:1"
     five = "take=" + ",".join(["1:1"] * 5)
     other = ["x", "x=1", "=", "same=", "same=a", "same=a:", "same=a b:c", "place=", "place=short"]
-    return [*take, five, *other, "same=" + "a" * 100 + ":" + "b" * 100]
+    return [*take, twice, five, *other, "same=" + "a" * 100 + ":" + "b" * 100]
 
 
 def _settings(_: Part) -> list[Any]:

@@ -53,6 +53,9 @@ def bounds(make: Make) -> None:
         pipe.zadd(PREFIX + "dead", {f"d{n:021d}": line.now_ms - n})
     pipe.execute()
     line.client.zadd(PREFIX + "dead", {task_id(999): line.now_ms - 700_000_000})
+    _raw_admit(line, [("large", 0)], 500)
+    leases = line.raw("claim", "w0", 0, 1, 0)[3]
+    line.raw("publish", "w0", 0, 0, 0, leases[0], leases[1], "done", "M")
     _raw_admit(line, [("late", 0)], 500)
     for _ in range(2):
         leases = line.raw("claim", "w0", 0, 1, 0)[3]

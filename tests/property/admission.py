@@ -224,7 +224,7 @@ def place(m: Model, step: Step) -> list[bytes]:
             swept = clock_of(step.after).swept
             expect(swept == m.now, "idle was taken for an outage: swept", swept, "now", m.now)
             m.swept = swept
-        m.places[name] = Place(caller, route, m.now + m.conf.lease_ms)
+        m.places[name] = Place(caller, route, m.now + m.conf.lease_ms // 4)
         step.changed = True
     return [step.reply[2]]
 

@@ -181,7 +181,7 @@ class Model:
 
     def orphan(self, task: Task) -> bool:
         """Nobody waits for it any more."""
-        return not task.keep_s and not task.watchers and task.owner not in self.inboxes
+        return not task.keep_s and not ({task.owner} | task.watchers) & self.inboxes.keys()
 
     def gone(self, task: Task) -> bool:
         """An orphan, outside of a grace: must not be leased. A silence of half a lease is an outage

@@ -128,3 +128,57 @@ def test_the_task_of_a_dead_owners_place_lives_on_where_it_was_submitted(queue: 
     queue.delete_inbox("g0")
     queue.outlast(3000)
     assert (list(queue.model.tasks), queue.model.places) == ([name], {})
+
+
+def test_a_watched_task_whose_watchers_are_all_gone_is_not_leased(queue: Stories) -> None:
+    queue.attach("g1")
+    queue.admit("g1", [Kind(), Kind()])
+    queue.attach("kept", f"t{1:021d}", f"t{2:021d}")
+    queue.delete_inbox("g1")
+    assert [name for name, _ in queue.claim("w9", 1)] == [f"t{1:021d}"]
+    queue.delete_inbox("kept")
+    assert queue.claim("w9", 1) == []
+
+
+def test_a_large_answer_lives_as_long_as_its_value(queue: Stories) -> None:
+    queue.admit("g0", [Kind(keep_s=600), Kind()])
+    prefix = queue.snap.prefix
+    for number in (1, 2):
+        queue.client.set(f"{prefix}body:t{number:021d}.out", b"large", px=5_000_000)
+    for name, fence in queue.claim("w9", 2):
+        queue.numbered("publish", "w9", 0, 9, name, fence, "done", "M")
+    assert 599_000 < queue.client.pttl(f"{prefix}body:t{1:021d}.out") <= 600_000
+    assert 59_000 < queue.client.pttl(f"{prefix}body:t{2:021d}.out") <= 60_000
+
+
+def test_an_option_is_named_once(queue: Stories) -> None:
+    first, second = (queue.new_id() for _ in range(2))
+    with pytest.raises(redis.ResponseError, match="BADARG options: expected each once"):
+        queue.admit("g0", [Kind(options=f"place={first};place={second}")])
+
+
+def test_a_letter_comes_back_under_an_id_that_nothing_is_kept_for(queue: Stories) -> None:
+    queue.admit("g0", [Kind(keep_s=60), Kind(attempts=1)])
+    done, poison = queue.claim("w9", 2)
+    queue.publish("w9", [done])
+    queue.retry("w9", [poison])
+    assert queue.call("revive", poison[0], done[0])[2] == [b"KNOWN"]
+
+
+def test_a_place_is_looked_after_four_times_a_lease(queue: Stories) -> None:
+    queue.attach("g1")
+    assert queue.place("g1", "take", queue.new_id(), "r0") == "OK"
+    queue.delete_inbox("g1")
+    queue.outlast(520)
+    assert not queue.client.exists(f"{queue.snap.prefix}places")
+
+
+def test_what_can_not_be_leased_in_its_time_is_late(queue: Stories) -> None:
+    """The pace: 30 runs of 100 ms, one at a time, so that nine ahead take longer than 500 ms."""
+    queue.admit("g0", [Kind() for _ in range(40)])
+    for _ in range(30):
+        leases = queue.claim("w9", 1)
+        queue.tick(100)
+        queue.publish("w9", leases)
+    words = queue.admit("g0", [Kind(wait_ms=wait, due_ms=60_000) for wait in (500, 5_000)])
+    assert [word.split()[0] for word in words] == ["LATE", "OK"]

@@ -194,7 +194,7 @@ def _places_swept(m: Model, step: Step) -> None:
             expect(place.look <= m.now and gone, "a place was taken away:", name, place, m.now)
             _free_place(m, step, name)
             continue
-        fresh = m.now + m.conf.lease_ms
+        fresh = m.now + m.conf.lease_ms // 4
         if place.look < m.now and len(looked) <= BOUND:
             expect(not gone, "a place without owner was kept:", name, place)
             expect(kept[name] == fresh, "a place is looked after at", kept[name], "not", fresh)

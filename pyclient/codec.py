@@ -5,6 +5,8 @@ A body begins with a byte that says how it travels:
     m   msgpack of a value          r   raw bytes (a proxied request or answer)
     M   msgpack, by reference       R   raw, by reference: the bytes are in a key of their own
 
+A `1` after M or R says that the task has one attempt, so that who reads the bytes may remove them.
+
 What comes back from Redis is not trusted: what it claims to hold is checked before it is decoded.
 """
 
@@ -20,6 +22,8 @@ MAX_BYTES = 10 << 20
 """The largest body, encoded; a setting of each Queue."""
 INLINE_BYTES = 4096
 """Bodies up to this travel through the scripts, larger ones by reference."""
+ONCE = b"1"
+"""See above."""
 
 
 def encode(value: object, *, what: str = "payload") -> bytes:

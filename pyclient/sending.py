@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from .codec import INLINE_BYTES
+from .codec import INLINE_BYTES, ONCE
 from .entry import Entry
 from .errors import PeakError
 from .keys import new_task_id
@@ -116,7 +116,8 @@ async def submit(
 async def _put(line: Line, task_id: str, profile: Profile, body: bytes, timeout: float) -> bytes:
     """Store a large body for as long as the task can live."""
     ttl_ms = profile.wait_ms + profile.run_ms * profile.attempts
-    return await line.bodies.put(task_id, body, ttl_ms, timeout=min(timeout, 30.0))
+    tag = await line.bodies.put(task_id, body, ttl_ms, timeout=min(timeout, 30.0))
+    return tag + ONCE if profile.attempts == 1 and profile.keep_s == 0 else tag
 
 
 def _tidy(line: Line, task_id: str, entry: Entry) -> None:

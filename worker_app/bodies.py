@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 from pyclient.codec import INLINE_BYTES, MAX_BYTES
 from pyclient.connection import Backoff, Connection
-from pyclient.errors import BadPayload, Unavailable
+from pyclient.errors import BadPayload, PeakError, Unavailable
 from pyclient.keys import Keys
 
 SPARE_S = 60.0
@@ -19,6 +22,7 @@ class LargeBodies:
         self._conn = conn
         self._keys = keys
         self._max = max_bytes
+        self._dropping: set[asyncio.Task[None]] = set()
 
     async def get_request(self, task_id: str, body: bytes) -> bytes:
         """The inline form of a body that travelled by reference. Raises BadPayload."""
@@ -54,6 +58,16 @@ class LargeBodies:
                 return answer[:1].upper()
             except Unavailable:
                 await backoff.sleep()
+
+    def drop_request(self, task_id: str) -> None:
+        """Remove what has been read, on the side: its memory is needed for the answer."""
+        task = asyncio.get_running_loop().create_task(self._drop(self._keys.request_body(task_id)))
+        self._dropping.add(task)
+        task.add_done_callback(self._dropping.discard)
+
+    async def _drop(self, key: bytes) -> None:
+        with contextlib.suppress(PeakError):  # else its sender removes it, or its TTL
+            await self._conn.command(b"UNLINK", key)
 
     async def drop_answer(self, task_id: str) -> None:
         """Remove an answer that nobody will get."""

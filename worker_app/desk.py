@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
-from pyclient.codec import INLINE_BYTES, decode, encode
+from pyclient.codec import INLINE_BYTES, ONCE, decode, encode
 from pyclient.model import Leased
 
 from .bodies import LargeBodies
@@ -179,7 +179,11 @@ class Desk:
         leased, route = held.leased, held.route
         body = leased.body
         if body[:1] in (b"M", b"R"):
+            once = body[1:] == ONCE
             body = await self._bodies.get_request(leased.id, body)
+            if once:
+                held.called = True  # nobody else can call it any more
+                self._bodies.drop_request(leased.id)
         if route.kind == "process":
             return await self._pools.run_in_process(held, body)
         arguments: tuple[Any, ...] = (decode(body),)

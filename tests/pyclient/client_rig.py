@@ -108,7 +108,7 @@ class TinyWorker:
         if not is_large(task.body):
             return task.body
         data: bytes = await self.conn.command(b"GET", self.keys.request_body(task.id))
-        return task.body.lower() + data
+        return task.body[:1].lower() + data
 
 
 @contextlib.asynccontextmanager

@@ -123,7 +123,7 @@ def test_nine_megabytes_pass_within_bounded_memory(alone: Site, way: str) -> Non
         f"\n9 MB {way}: p50 {statistics.median(took):.0f} ms; over base, MB: "
         + ", ".join(f"{name} {grown[name]:.1f} (peak {peak.most[name]:.0f})" for name in grown)
     )
-    assert grown["redis"] <= (40 if way == "both" else 32)
+    assert grown["redis"] <= 32
     assert grown["gateway"] <= 90
     assert grown["worker"] <= 90
 

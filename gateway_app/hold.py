@@ -7,6 +7,7 @@ No worker takes part and no body goes through Redis. A turn that is lost while t
 from __future__ import annotations
 
 import asyncio
+import time
 
 from pyclient.errors import PeakError, Unavailable
 from pyclient.http.errors import UpstreamError
@@ -15,7 +16,7 @@ from .asgi import Receive, Scope, Send
 from .bodies import ClientGone, RefusedBody
 from .gone import WhileClientStays
 from .guard import Checked
-from .problems import STOPPING, Problem, of_queue, of_upstream, own_server, send_problem
+from .problems import LATE, STOPPING, Problem, of_queue, of_upstream, own_server, send_problem
 from .relay import make_request, relay, timing_headers
 from .shared import ROUTE, Shared
 from .tunnel import open_tunnel
@@ -36,36 +37,42 @@ class Held:
         target: bytes,
         checked: Checked,
         level: int,
-        began: float,
     ) -> tuple[int, str]:
         exchange = _Exchange(self._shared, scope, receive, send, target, checked)
         problem: Problem | None = None
         # A server that is not ours tells of a lost client only through the body's channel.
         watched = own_server(scope) or not checked.has_body
+        shared = self._shared
+        slot = shared.queue.slot(ROUTE, level=level, timeout=shared.settings.ttl)
+        began = time.perf_counter()
+        spot = shared.positions.watch(slot.id)
         async with WhileClientStays(scope, receive, watch=watched) as client:
             try:
-                async with self._shared.queue.slot(
-                    ROUTE, level=level, timeout=self._shared.settings.ttl
-                ) as lease:
-                    await exchange.run(lease.waited_ms)
+                async with slot as lease:
+                    spot.leave()
+                    await exchange.run(lease.waited_ms, spot.before)
             except UpstreamError as error:
                 problem = of_upstream(error)
             except RefusedBody as refused:
                 problem = refused.problem
             except PeakError as error:
                 if isinstance(error, Unavailable):
-                    self._shared.upkeep.suspect()
+                    shared.upkeep.suspect()
                 problem = of_queue(error)
             except asyncio.CancelledError:
                 if client.gone:
                     raise
                 problem = STOPPING
+            finally:
+                spot.leave()
         if client.gone:
             raise ClientGone
         if problem is None:
             return exchange.status, ""
         if not exchange.started:
-            await send_problem(scope, send, problem)
+            waited_ms = int((time.perf_counter() - began) * 1000)
+            late = timing_headers(waited_ms, None, spot.before) if problem.code in LATE else []
+            await send_problem(scope, send, problem, late)
         return problem.status, problem.code
 
 
@@ -90,9 +97,9 @@ class _Exchange:
         self._checked = checked
         self._request = make_request(shared, scope, target, checked)
 
-    async def run(self, waited_ms: int) -> None:
+    async def run(self, waited_ms: int, before: int | None) -> None:
         """Call the target and pass its answer on."""
-        extra = timing_headers(waited_ms, None)
+        extra = timing_headers(waited_ms, None, before)
         if self._checked.upgrade:
             self.status = await open_tunnel(
                 self._shared,

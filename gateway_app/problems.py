@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from pyclient import errors
 from pyclient.http.errors import UpstreamError
-from pyclient.http.headers import SERVER, http_date
+from pyclient.http.headers import SERVER, Pairs, http_date
 
 from .asgi import Scope, Send
 
@@ -112,11 +112,13 @@ def of_queue(error: errors.PeakError, *, worker_seen: bool = True) -> Problem:
             return UNAVAILABLE
 
 
+LATE = frozenset({"expired", "no-worker"})
+"""Codes of requests that waited until their time was up."""
 STOPPING = Problem(503, "stopping", "The gateway is shutting down.", retry_after=1.0, close=True)
 
 
-async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:
-    """Send a problem as the whole answer."""
+async def send_problem(scope: Scope, send: Send, problem: Problem, more: Pairs = ()) -> None:
+    """Send a problem as the whole answer, with `more` header lines."""
     scope["peak.said"] = problem.detail
     retry = problem.retry_seconds()
     body: dict[str, object] = {
@@ -134,6 +136,7 @@ async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:
         (b"content-type", b"application/problem+json"),
         (b"content-length", b"%d" % len(content)),
         (b"cache-control", b"no-store"),
+        *more,
     ]
     if retry is not None:
         headers.append((b"retry-after", b"%d" % retry))

@@ -36,7 +36,7 @@ class Proxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         try:
-            status, code = await self._serve(scope, receive, send, began)
+            status, code = await self._serve(scope, receive, send)
         except ClientGone:
             status, code = _GONE, "gone"
         except BrokenOff:
@@ -44,9 +44,7 @@ class Proxy:
         if self._log_all or (self._log_errors and code):
             self._log(scope, status, code, began)
 
-    async def _serve(
-        self, scope: Scope, receive: Receive, send: Send, began: float
-    ) -> tuple[int, str]:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, str]:
         """Answer the request; the status, and a code where the answer is ours."""
         shared = self._shared
         checked = shared.guard.check(scope)
@@ -73,7 +71,6 @@ class Proxy:
                 target=target,
                 checked=checked,
                 level=self._level(scope, verdict.level),
-                began=began,
             )
         except RefusedBody as refused:
             return await _refuse(scope, send, refused.problem)

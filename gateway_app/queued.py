@@ -11,12 +11,14 @@ from pyclient.errors import PeakError, TaskExpired, Unavailable
 from pyclient.http.client import SAFE
 from pyclient.http.envelope import Answer, read_answer, write_request
 from pyclient.http.errors import UpstreamError
+from pyclient.http.headers import Pairs
+from pyclient.keys import new_task_id
 
 from .asgi import Receive, Scope, Send
 from .bodies import ClientGone, read_body
 from .gone import WhileClientStays
 from .guard import Checked
-from .problems import STOPPING, Problem, of_kind, of_queue, of_upstream, send_problem
+from .problems import LATE, STOPPING, Problem, of_kind, of_queue, of_upstream, send_problem
 from .relay import answer_headers, make_request, timing_headers
 from .shared import ROUTE, Shared
 
@@ -38,31 +40,49 @@ class Queued:
         target: bytes,
         checked: Checked,
         level: int,
-        began: float,
     ) -> tuple[int, str]:
         # What is large must not be held here while it waits: by then it lies in Redis.
-        exchange = self._exchange(*await self._envelope(scope, receive, target, checked), level)
-        problem: Problem | None = None
+        task_id = new_task_id()
+        parts = await self._envelope(scope, receive, target, checked)
+        exchange = self._exchange(*parts, level, task_id)
+        began = time.perf_counter()
+        spot = self._shared.positions.watch(task_id)
+        try:
+            found = await self._answer(scope, receive, exchange)
+        finally:
+            spot.leave()
+        waited_ms = int((time.perf_counter() - began) * 1000)
+        if isinstance(found, Problem):
+            waited = timing_headers(waited_ms, None, spot.before) if found.code in LATE else []
+            await send_problem(scope, send, found, waited)
+            return found.status, found.code
+        took_ms = found.took_us // 1000
+        waited = timing_headers(waited_ms - took_ms, took_ms, spot.before)
+        if found.kind != "ok":
+            problem = of_kind(found.kind, found.status, str(found.body, "utf-8", "replace"))
+            await send_problem(scope, send, problem, waited)
+            return problem.status, problem.code
+        await _send(scope, send, found, waited)
+        return found.status, ""
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, exchange: Coroutine[Any, Any, bytes]
+    ) -> Answer | Problem:
+        """What came of it; raises ClientGone where nobody is there to be told."""
+        found: Answer | Problem = STOPPING
         async with WhileClientStays(scope, receive) as client:
             try:
-                answer = read_answer(await exchange)
+                found = read_answer(await exchange)
             except UpstreamError as error:
-                problem = of_upstream(error)
+                found = of_upstream(error)
             except PeakError as error:
-                problem = await self._problem(error)
+                found = await self._problem(error)
             except asyncio.CancelledError:
                 if client.gone:
                     raise
-                problem = STOPPING
         if client.gone:
             raise ClientGone
-        if problem is None and answer.kind != "ok":
-            problem = of_kind(answer.kind, answer.status, str(answer.body, "utf-8", "replace"))
-        if problem is not None:
-            await send_problem(scope, send, problem)
-            return problem.status, problem.code
-        await _send(scope, send, answer, began)
-        return answer.status, ""
+        return found
 
     async def _envelope(
         self, scope: Scope, receive: Receive, target: bytes, checked: Checked
@@ -85,7 +105,9 @@ class Queued:
         keyed = any(name == b"idempotency-key" for name, _ in scope["headers"])
         return data, 2 if keyed or request.method in SAFE else 1
 
-    def _exchange(self, data: bytes, attempts: int, level: int) -> Coroutine[Any, Any, bytes]:
+    def _exchange(
+        self, data: bytes, attempts: int, level: int, task_id: str
+    ) -> Coroutine[Any, Any, bytes]:
         shared = self._shared
         return shared.queue.exchange(
             ROUTE,
@@ -95,6 +117,7 @@ class Queued:
             run_ms=shared.run_ms,
             due_ms=shared.wait_ms + shared.run_ms,
             attempts=attempts,
+            task_id=task_id,
         )
 
     async def _problem(self, error: PeakError) -> Problem:
@@ -112,12 +135,10 @@ class Queued:
         return of_queue(error, worker_seen=seen)
 
 
-async def _send(scope: Scope, send: Send, answer: Answer, began: float) -> None:
+async def _send(scope: Scope, send: Send, answer: Answer, waited: Pairs) -> None:
     """Send the target's answer; one that waited says how long."""
     status = answer.status
-    headers = answer_headers(scope, status, answer.headers, len(answer.body))
-    took_ms = answer.took_us // 1000
-    headers += timing_headers(int((time.perf_counter() - began) * 1000) - took_ms, took_ms)
+    headers = [*answer_headers(scope, status, answer.headers, len(answer.body)), *waited]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     body = answer.body if status not in (204, 304) else b""
     await send({"type": "http.response.body", "body": body})

@@ -56,14 +56,17 @@ def answer_headers(
     return [pair for pair in headers if pair[0] not in ours]
 
 
-def timing_headers(waited_ms: int, took_ms: int | None) -> list[tuple[bytes, bytes]]:
+def timing_headers(
+    waited_ms: int, took_ms: int | None, before: int | None
+) -> list[tuple[bytes, bytes]]:
     """How long the line was, for an answer that had to wait; browsers show Server-Timing."""
     if waited_ms < _WAITED_MS:
         return []
     timing = b"queue;dur=%d" % waited_ms
     if took_ms is not None:
         timing += b", upstream;dur=%d" % took_ms
-    return [(b"server-timing", timing), (b"peak-wait", b"%d" % waited_ms)]
+    lines = [(b"server-timing", timing), (b"peak-wait", b"%d" % waited_ms)]
+    return lines if before is None else [*lines, (b"peak-position", b"%d" % before)]
 
 
 async def relay(

@@ -54,6 +54,7 @@ class Shared:
         self.gauged = self.queue
         if settings.mode == "hold":
             self.gauged = Queue(self.address, f"{settings.queue}.hold", settings.prefix)
+        self.positions = self.queue.positions(slots=settings.mode == "hold")
         self.wait_ms = math.ceil(settings.ttl * 1000)
         self.run_ms = math.ceil((settings.upstream_timeout + _OVER_RUN_S) * 1000)
         self.draining = False
@@ -82,6 +83,7 @@ class Shared:
     async def stop(self) -> None:
         """Close what is open."""
         self.draining = True
+        self.positions.close()
         await self.upkeep.stop()
         await self.client.aclose()
         await self.gauged.aclose()

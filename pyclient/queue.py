@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from . import codec
@@ -14,6 +13,7 @@ from .keys import Keys, check_id, new_task_id, shorten
 from .line import Line
 from .live import apply_settings, settings_of
 from .model import Bucket, Profile, Verdict
+from .positions import Positions
 from .profiles import keep_of, profile_of, to_ms, with_key
 from .sending import exchange, submit
 from .slot import Slot
@@ -58,17 +58,11 @@ class Queue:
         await self.open()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def open(self) -> None:
-        """Connect (and start the embedded server). The first call does it by itself; after
-        `aclose` only this does."""
+        """Connect (start the embedded server). The first call does it too, but after `aclose`."""
         await self._engine.open()
 
     async def aclose(self) -> None:
@@ -103,8 +97,7 @@ class Queue:
         `timeout` (seconds) bounds the whole: what can't end in time by the measured pace is
         refused at once (TooLate). Level 0 is the most urgent, 9 the least. With `key` (an
         idempotency key, per tenant) a second call with the same payload gets the first one's
-        result, for a minute after that came. Cancelling the awaiting task cancels the queued
-        one, unless it has a key: then another may wait for it too.
+        result, for a minute after it came. Cancelling takes the task out, unless it has a key.
         """
         body = codec.encode(payload)
         wait_ms = to_ms(timeout)
@@ -112,7 +105,7 @@ class Queue:
         profile = profile_of(route, level, tenant, wait_ms, wait_ms, wait_ms, ATTEMPTS, keep_s)
         if key is not None:
             profile = with_key(profile, key, body)
-        return codec.decode(await self._exchange(profile, body, wait_ms / 1000), what="result")
+        return codec.decode(await self._exchange(profile, body, wait_ms / 1000, ""), what="result")
 
     async def exchange(
         self,
@@ -125,10 +118,11 @@ class Queue:
         run_ms: int,
         due_ms: int = 0,
         attempts: int = 1,
+        task_id: str = "",
     ) -> bytes:
         """As `call`, with raw bytes in and out and each time apart (see lua/README.md)."""
         profile = profile_of(route, level, tenant, wait_ms, run_ms, due_ms, attempts, 0)
-        waiting = self._exchange(profile, b"r" + body, (wait_ms + run_ms) / 1000)
+        waiting = self._exchange(profile, b"r" + body, (wait_ms + run_ms) / 1000, task_id)
         del body  # it may be large and the wait long: Redis has it
         answer = await waiting
         if answer[:1] != b"r":
@@ -175,9 +169,8 @@ class Queue:
     ) -> Slot:
         """`async with queue.slot("db") as lease:` runs the block when its turn comes.
 
-        Turns are given by the sister queue `<name>.hold`, at most `limit` at once (set it with
-        `configure(slots=…)`), and per route by `concurrency`. Should the lease end before the
-        block does, the block is cancelled and TaskLost raised.
+        Turns are given by the sister queue `<name>.hold`, at most `configure(slots=…)` at once and
+        per route `concurrency`. Should the lease end first, the block is cancelled: TaskLost.
         """
         wait_ms = to_ms(timeout)
         profile = profile_of(route or "-", level, tenant, wait_ms, _SLOT_MS, 0, 1, 0)
@@ -187,6 +180,10 @@ class Queue:
         """The ticket of a task by its id, from any process."""
         check_id(task_id)
         return Ticket(await self._pull(), task_id)
+
+    def positions(self, *, slots: bool = False) -> Positions:
+        """Tells where waiting tasks stand, many at once; `slots`: those of `slot`."""
+        return Positions(lambda: self._engine.commands("hold" if slots else "pull"))
 
     # -- operation --------------------------------------------------------------------------
 
@@ -210,8 +207,8 @@ class Queue:
 
         `limit`: tasks running at once; `slots`: the same for `slot`; `capacity`: tasks waiting;
         `reserve`: ten marks, level l is refused from capacity - reserve[l] on; `lease` and
-        `level_step` in seconds (0 is FIFO, "strict" is strict); `concurrency` and `room` by
-        route. 0 means no limit. Other processes hear of a shorter lease within five seconds.
+        `level_step` in seconds (0: FIFO, or "strict"); `concurrency`, `room` by route. 0: no
+        limit. Other processes hear of a shorter lease within five seconds.
         """
         settings = settings_of(
             capacity=capacity,
@@ -226,8 +223,7 @@ class Queue:
         if pull:
             await apply_settings(await self._engine.commands("pull"), pull)
         if hold:
-            hold = {"mode": "hold", **hold}
-            await apply_settings(await self._engine.commands("hold"), hold)
+            await apply_settings(await self._engine.commands("hold"), {"mode": "hold", **hold})
         if lease is not None:
             await self._engine.refresh()
 
@@ -265,13 +261,12 @@ class Queue:
     async def _state(self, state: str, reason: str) -> None:
         settings = {"state": state, "reason": reason}
         await apply_settings(await self._engine.commands("pull"), settings)
-        hold = {"mode": "hold", **settings}
-        await apply_settings(await self._engine.commands("hold"), hold)
+        await apply_settings(await self._engine.commands("hold"), {"mode": "hold", **settings})
 
-    async def _exchange(self, profile: Profile, body: bytes, timeout: float) -> bytes:
+    async def _exchange(self, profile: Profile, body: bytes, timeout: float, name: str) -> bytes:
         deadline = asyncio.get_running_loop().time() + timeout
         line = self._engine.ready("pull") or await self._engine.line("pull", deadline)
-        waiting = exchange(line, profile, body, deadline)
+        waiting = exchange(line, profile, body, deadline, name or new_task_id())
         del body
         return await waiting
 

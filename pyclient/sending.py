@@ -18,11 +18,12 @@ _AFTER_S = 0.05
 _DONE = len("done\n")
 
 
-async def exchange(line: Line, profile: Profile, body: bytes, deadline: float) -> bytes:
+async def exchange(
+    line: Line, profile: Profile, body: bytes, deadline: float, task_id: str
+) -> bytes:
     """Send a task and wait for its answer until `deadline` (loop's clock). Large bodies are
     removed when they have served."""
     loop = line.loop
-    task_id = new_task_id()
     large = len(body) > INLINE_BYTES
     if large:
         body = await _put(line, task_id, profile, body, deadline - loop.time())

@@ -89,7 +89,7 @@ class SlotKeeper:
 
 
 class Slot:
-    """The context manager of `Queue.slot`; use it once."""
+    """The context manager of `Queue.slot`; use it once. `id` is that of the task that waits."""
 
     def __init__(
         self,
@@ -97,6 +97,7 @@ class Slot:
         profile: Profile,
         timeout: float,
     ) -> None:
+        self.id = new_task_id()
         self._open = line
         self._profile = profile
         self._timeout = timeout
@@ -112,7 +113,7 @@ class Slot:
         began = loop.time()
         deadline = began + self._timeout
         self._line, self._keeper = await self._open(deadline)
-        entry = Entry(new_task_id(), self._profile, b"")
+        entry = Entry(self.id, self._profile, b"")
         future = self._line.submit(entry)
         timer = loop.call_at(deadline, self._line.expire, entry)
         try:

@@ -124,7 +124,7 @@ def _comparable(lines: rules.Lines, asked: rules.Lines) -> tuple[rules.Lines, ru
     there = {name for name, _ in asked}
     ours = {b"connection"} | ({b"date", b"server"} - there)
     found = [(name.lower(), value) for name, value in lines if name.lower() not in ours]
-    waited = {b"server-timing", b"peak-wait"} - there
+    waited = {b"server-timing", b"peak-wait", b"peak-position"} - there
     rest = [pair for pair in found if pair[0] not in waited and pair[0] != b"content-length"]
     return rest, [pair for pair in found if pair[0] == b"content-length"]
 

@@ -23,7 +23,7 @@ ROWS = """
     errors model settings_parse _asgi_watch embedded_guard
     address keys scripts replies settings_table embedded_process sweeper problem
     codec entry link embedded numbered settings profiles commands
-    crossing blocking dial loading server_check wire live
+    crossing blocking dial loading positions server_check wire live
     cluster topology inbox
     cancels sentinel watching
     wires

@@ -29,7 +29,7 @@ END_HERE = {
 }
 FRAMING = {b"content-length", b"transfer-encoding", b"expect", b"host"}
 OURS = re.compile(rb"x[-_]forwarded|x[-_]real[-_]ip|forwarded$|via$|content_length|transfer_enc")
-ANSWERS = {b"date", b"server", b"server-timing", b"peak-wait"}
+ANSWERS = {b"date", b"server", b"server-timing", b"peak-wait", b"peak-position"}
 NAMES = st.from_regex(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,10}", fullmatch=True).filter(
     lambda name: (
         name.lower() not in END_HERE | FRAMING | ANSWERS | {b"priority"}

@@ -107,13 +107,14 @@ class Connection:
         command = (b"EVALSHA", script.sha, len(keys), *keys, *args)
         return await self._converse(command, keys[0], "call", loop.time() + timeout, script)
 
-    async def command(self, *args: Arg, timeout: float = 5.0) -> Any:
+    async def command(self, *args: Arg, timeout: float = 5.0, at: Arg | None = None) -> Any:
         """One plain command, its first argument the key, on the socket for large bodies.
 
+        `at`: sent to the server of this key, for commands whose first argument is none.
         Raises Unavailable or ScriptError.
         """
         self._check_home()
-        key = args[1] if len(args) > 1 else b""
+        key = at if at is not None else args[1] if len(args) > 1 else b""
         deadline = asyncio.get_running_loop().time() + timeout
         return await self._converse(args, key, "bulk", deadline, None)
 

@@ -37,25 +37,31 @@ class Role(NamedTuple):
     commands: tuple[str, ...]
 
 
-# Not CONFIG GET, which tells the password of the default user: the client asks it at the start
-# for one warning, and goes on without.
-_CONNECT = ("ping", "select", "client|setname", "info")
-_CALL = ("evalsha", "script|load")
+# Not CONFIG GET, which tells the password of the default user.
+_CONNECT = ("ping", "select", "client|setname", "info", "cluster|slots", "asking", "acl|whoami")
+# WAIT: in the durability `replicated` an answer counts when replicas have it.
+_CALL = ("evalsha", "script|load", "wait")
 _BODIES = ("get", "set", "unlink")
 _GATEWAY = "admit attach cancel configure fetch gauge limit place publish renew sweep".split()
 _WORKER = "claim configure gauge publish renew retry sweep".split()
 _OPERATOR = "cancel configure fetch gauge revive sweep".split()
+# What doctor reads. ACL DRYRUN tells what a user may; it runs nothing and shows no password.
+_LOOKS = (
+    *("scan", "hscan", "zscan", "type", "pttl", "exists", "get", "hlen", "zcard", "hgetall"),
+    *("zrange", "zrevrange", "lrange", "getrange", "multi", "exec", "time", "script|exists"),
+    *("acl|dryrun", "cluster|nodes", "cluster|info"),
+)
 ROLES = {
     "gateway": Role(
         "puts work in line and waits for it: the gateway, `Queue`, limiters, middleware",
         tuple(_GATEWAY),
-        (*_CALL, *_BODIES, "xread"),
+        (*_CALL, *_BODIES, "xread", "xtrim"),
     ),
     "worker": Role("leases work and answers it", tuple(_WORKER), (*_CALL, *_BODIES, "blpop")),
     "operator": Role(
         "peakshaver queue, dead and doctor",
         tuple(_OPERATOR),
-        (*_CALL, "scan", "exists", "getrange", "zrevrange", "script|exists"),
+        (*_CALL, *_LOOKS),
     ),
     "loader": Role("peakshaver scripts load", (), ("script|load", "script|exists")),
 }
@@ -99,7 +105,6 @@ def _password(args: argparse.Namespace) -> str:
 
 def rules(role: str, prefix: str) -> list[str]:
     """The rules of a role, without a password: the words of ACL SETUSER."""
-    allowed = {*_CONNECT, *ROLES[role].commands, *inner_commands(ROLES[role].scripts)}
     keys = [f"~{prefix}:*"] if ROLES[role].scripts else []
     return [
         "reset",
@@ -107,8 +112,13 @@ def rules(role: str, prefix: str) -> list[str]:
         "resetchannels",
         *keys,
         "-@all",
-        *(f"+{name}" for name in sorted(allowed)),
+        *(f"+{name}" for name in sorted(needed(role))),
     ]
+
+
+def needed(role: str) -> set[str]:
+    """All commands of a role, as ACL spells them."""
+    return {*_CONNECT, *ROLES[role].commands, *inner_commands(ROLES[role].scripts)}
 
 
 def inner_commands(names: tuple[str, ...]) -> set[str]:

@@ -188,7 +188,7 @@ def _store(
 
 
 def _tick_of_lease(step: Step, name: str) -> int:
-    from .layout import header
+    from pyclient.cli.audit.records import header
 
     data = step.after.hash("tasks").get(name)
     expect(data is not None, "admitted and not stored:", name)

@@ -12,7 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import layout
+from pyclient.cli.audit import records
+
 from .snapshot import Snapshot
 
 GATE_MS = 250
@@ -229,6 +230,6 @@ class Model:
         step.changed = step.requeued = True
 
 
-def clock_of(snap: Snapshot) -> layout.Clock:
+def clock_of(snap: Snapshot) -> records.Clock:
     """Short for the unpacked clock."""
-    return layout.clock(snap)
+    return records.clock(snap)

@@ -133,7 +133,7 @@ def granted(
 
 
 def _fresh(m: Model, step: Step) -> list[Lease]:
-    from .layout import run
+    from pyclient.cli.audit.records import run
 
     found = []
     for name, data in step.after.hash("run").items():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .layout import count
+from pyclient.cli.audit.records import count
+
 from .model import ORPHAN_S, Ended, Model, Step, expect
 from .snapshot import Snapshot, text
 

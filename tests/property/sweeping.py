@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .layout import run
+from pyclient.cli.audit.records import run
+
 from .model import BOUND, GATE_MS, Model, Step, Task, clock_of, expect
 
 

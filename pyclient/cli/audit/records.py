@@ -1,18 +1,21 @@
-"""The packed records of a queue, unpacked: the only place of the tests that knows their bytes."""
+"""The packed records of a queue, unpacked: the only Python that knows their bytes.
+
+Their layout is that of lua/lib/task.lua, routes.lua and queue.lua. What can't be unpacked raises
+ValueError.
+"""
 
 from __future__ import annotations
 
-import struct
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from .snapshot import Snapshot
 
-WATCHED, TOLD = 1, 2
+T = TypeVar("T")
+
 # Bytes of the counters between the times and the levels in the clock.
 COUNTERS = 7 + 4 + 10 * 6
-MODES = {0: "", 1: "pull", 2: "hold"}
-STATES = {0: "open", 1: "paused", 2: "closed"}
 
 
 class Header(NamedTuple):
@@ -69,24 +72,34 @@ class Clock:
     wakes: str = ""
 
 
+class Parts(NamedTuple):
+    """All records of a snapshot, and those that could not be unpacked: key, field, why."""
+
+    tasks: dict[str, Header]
+    runs: dict[str, Run]
+    counts: dict[str, Count]
+    clock: Clock
+    broken: list[tuple[str, str, str]]
+
+
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
 
     def number(self, size: int) -> int:
-        value = int.from_bytes(self.data[self.at : self.at + size], "big")
-        if self.at + size > len(self.data):
-            raise ValueError(f"a packed record ends after {len(self.data)} bytes")
-        self.at += size
-        return value
+        return int.from_bytes(self.take(size), "big")
 
     def numbers(self, *sizes: int) -> list[int]:
         return [self.number(size) for size in sizes]
 
     def text(self) -> str:
-        size = self.number(1)
+        return self.take(self.number(1)).decode("latin-1")
+
+    def take(self, size: int) -> bytes:
         self.at += size
-        return self.data[self.at - size : self.at].decode("latin-1")
+        if self.at > len(self.data):
+            raise ValueError(f"a packed record ends after {len(self.data)} bytes")
+        return self.data[self.at - size : self.at]
 
 
 def header(data: bytes) -> Header:
@@ -107,8 +120,15 @@ def run(data: bytes) -> Run:
 
 def count(data: bytes) -> Count:
     """Unpack a value of `routes`."""
-    living, running = struct.unpack_from(">II", data)
-    return Count(living, running, data[8:].decode())
+    r = _Reader(data)
+    return Count(r.number(4), r.number(4), data[8:].decode("latin-1"))
+
+
+def counters(data: bytes) -> list[int]:
+    """What the clock counts: admitted, refused, leased, then the outcomes and retries."""
+    r = _Reader(data)
+    r.take(1 + 7 + 4 * 6 + 7 + 4)
+    return r.numbers(*[6] * 10)
 
 
 def clock(snap: Snapshot) -> Clock:
@@ -118,5 +138,37 @@ def clock(snap: Snapshot) -> Clock:
         return Clock()
     r = _Reader(data)
     _, tick, swept, gate, soon, grace = r.numbers(1, 7, 6, 6, 6, 6)
-    r.at += COUNTERS
+    r.take(COUNTERS)
     return Clock(tick, swept, gate, soon, grace, r.text(), r.text())
+
+
+def parts(snap: Snapshot) -> Parts:
+    """All records of a snapshot; what can't be unpacked is told, and left out."""
+    broken: list[tuple[str, str, str]] = []
+    try:
+        when = clock(snap)
+    except ValueError as error:
+        when = Clock(tick=2**56)
+        broken.append(("clock", "", str(error)))
+    return Parts(
+        _each(snap, "tasks", header, broken),
+        _each(snap, "run", run, broken),
+        _each(snap, "routes", count, broken),
+        when,
+        broken,
+    )
+
+
+def _each(
+    snap: Snapshot,
+    key: str,
+    unpack: Callable[[bytes], T],
+    broken: list[tuple[str, str, str]],
+) -> dict[str, T]:
+    found = {}
+    for name, data in snap.hash(key).items():
+        try:
+            found[name] = unpack(data)
+        except ValueError as error:
+            broken.append((key, name, str(error)))
+    return found

@@ -36,18 +36,13 @@ async def look_at_queues(redis: Redis, queue: str, *, every: bool) -> AsyncItera
         try:
             keys = Keys(redis.prefix, check_name("queue name", name))
         except ConfigError:
-            strays.append(keys_of(redis.prefix, name))
+            strays += [f"{name}: {key}" for key in names[name]]
             continue
         async for finding in _queue(redis, keys, names.get(name, [])):
             yield finding
     if strays:
         said = f"{len(strays)} keys under the prefix belong to no queue: {_some(strays)}"
         yield Finding("problem", "keys", said, "find who writes them, then UNLINK them")
-
-
-def keys_of(prefix: str, name: str) -> str:
-    """All keys of a queue with a name that no client would give it."""
-    return f"{prefix}:{{{name}}}:*"
 
 
 async def _keys(redis: Redis, queue: str) -> tuple[dict[str, list[str]], list[str]]:

@@ -121,7 +121,7 @@ async def _clock(redis: Redis, base: bytes) -> Finding:
     seconds, micros = await redis.conn.command("TIME", at=base)
     local = (begun + time.time()) / 2
     skew = int(seconds) + int(micros) / 1e6 - local
-    text = f"clock: Redis is {abs(skew):.3f} s {'ahead' if skew > 0 else 'behind'}"
+    text = f"the clock of Redis is {abs(skew):.3f} s {'ahead' if skew > 0 else 'behind'}"
     if abs(skew) > _SKEW_S:
         text += "; no queue goes wrong, but times in logs do"
         return Finding("warning", "clock", text, "run NTP on both machines")

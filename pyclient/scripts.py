@@ -1,7 +1,7 @@
 """Reads `lua/`, bundles each command with its includes, and knows what its header says.
 
 A bundle is a pure function of the files: shebang, includes in order (each once, before the
-command), the command; comments and blank lines dropped. Its SHA1 is its address in Redis, so
+command; lazy ones inside of their own function), the command; comments and blank lines dropped. Its SHA1 is its address in Redis, so
 two releases live side by side. `Script.locate` turns a line of a bundle into file and line.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class Header:
     replay: str = ""
     cost: str = ""
     includes: tuple[str, ...] = ()
+    lazy: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,48 +125,99 @@ def read_header(path: Path) -> Header:
         replay=one("replay"),
         cost=one("cost"),
         includes=tuple(one("include").split()),
+        lazy=tuple(one("lazy").split()),
     )
 
 
 def _bundle(path: Path, root: Path, overrides: Mapping[str, Path]) -> Script:
     header = read_header(path)
-    lines: list[str] = [_FLAGS[header.kind]]
-    places: list[tuple[str, int]] = [(f"cmd/{path.name}", 1)]
-    for label, part in _parts(path, header, root, overrides):
-        for number, line in enumerate(part.read_text(encoding="utf-8").splitlines(), 1):
-            code = line.strip()
-            if code and not code.startswith("--"):
-                lines.append(code)
-                places.append((label, number))
+    rows = [(f"cmd/{path.name}", 1, _FLAGS[header.kind])]
+    rows += _Bundler(path, header, root, overrides).rows()
+    lines = [code for _, _, code in rows]
+    places = [(file, number) for file, number, _ in rows]
     text = ("\n".join(lines) + "\n").encode()
     _refuse_globals(path, lines, places)
     sha = hashlib.sha1(text, usedforsecurity=False).hexdigest()
     return Script(path.stem, text, sha, header, tuple(places))
 
 
-def _parts(
-    path: Path, header: Header, root: Path, overrides: Mapping[str, Path]
-) -> Iterator[tuple[str, Path]]:
-    order: list[str] = []
+_Row = tuple[str, int, str]
 
-    def visit(name: str, trail: tuple[str, ...]) -> None:
-        if name in trail:
-            raise ConfigError(f"lua/lib/{name}.lua includes itself: {' > '.join((*trail, name))}")
-        if name in order:
-            return
-        file = overrides.get(name, root / "lib" / f"{name}.lua")
+
+class _Bundler:
+    """The includes of one command, in order, each once.
+
+    Each function of a bundle costs each call its creation, used or not. What a command seldom
+    needs it names as `@lazy`: such an include is put, with all that nobody else needs, inside of
+    its one function, the one that bears its name, and is created when that is called.
+    """
+
+    def __init__(
+        self, path: Path, header: Header, root: Path, overrides: Mapping[str, Path]
+    ) -> None:
+        self._path, self._header, self._root, self._overrides = path, header, root, overrides
+        self._eager = self._reached([n for n in header.includes if n not in header.lazy])
+        self._done: set[str] = set()
+
+    def rows(self) -> Iterator[_Row]:
+        """File, line and code, line by line."""
+        for name in (*self._header.includes, *self._header.lazy):
+            yield from self._include(name)
+        yield from _code(f"cmd/{self._path.name}", self._path)
+
+    def _file(self, name: str) -> Path:
+        file = self._overrides.get(name, self._root / "lib" / f"{name}.lua")
         if not file.is_file():
-            raise ConfigError(f"{trail[-1] if trail else path.name}: no include named {name!r}")
-        for inner in read_header(file).includes:
-            visit(inner, (*trail, name))
-        order.append(name)
+            raise ConfigError(f"{self._path.name}: no include named {name!r}")
+        return file
 
-    for name in header.includes:
-        visit(name, ())
-    for name in order:
-        file = overrides.get(name, root / "lib" / f"{name}.lua")
-        yield f"lib/{name}.lua", file
-    yield f"cmd/{path.name}", path
+    def _reached(self, names: Sequence[str], trail: tuple[str, ...] = ()) -> list[str]:
+        """Names and what they include, the included first; lazy ones are not gone into."""
+        found: list[str] = []
+        for name in names:
+            if name in trail:
+                raise ConfigError(f"lua/lib/{name}.lua includes itself: {' > '.join(trail)}")
+            if name not in self._header.lazy:
+                inner = read_header(self._file(name)).includes
+                found += self._reached(inner, (*trail, name))
+            found.append(name)
+        return list(dict.fromkeys(found))
+
+    def _include(self, name: str) -> Iterator[_Row]:
+        if name in self._done:
+            return
+        self._done.add(name)
+        inner = self._reached(read_header(self._file(name)).includes)
+        lazy = name in self._header.lazy
+        for other in inner:
+            if not lazy or other in self._eager or other in self._header.lazy:
+                yield from self._include(other)
+        if not lazy:
+            yield from _code(f"lib/{name}.lua", self._file(name))
+            return
+        mine = [one for one in inner if one not in self._eager and one not in self._header.lazy]
+        rows = [row for one in (*mine, name) for row in _code(f"lib/{one}.lua", self._file(one))]
+        yield from self._wrapped(name, rows)
+
+    def _wrapped(self, name: str, rows: list[_Row]) -> Iterator[_Row]:
+        begin = f"local function {name}("
+        for file, number, code in rows:
+            if file == f"lib/{name}.lua" and code.startswith(begin):
+                break
+        else:
+            raise ConfigError(f"lua/lib/{name}.lua: expected '{begin}…)', since it is lazy")
+        yield file, number, f"{begin}...)"
+        for row in rows:
+            yield row if row[:2] != (file, number) else (*row[:2], code.replace(name, "now", 1))
+        yield file, number, "return now(...)"
+        yield file, number, "end"
+
+
+def _code(label: str, file: Path) -> Iterator[_Row]:
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        code = line.strip()
+        if code and not code.startswith("--"):
+            yield label, number, code
 
 
 _KNOWN = set(

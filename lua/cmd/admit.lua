@@ -22,7 +22,8 @@
 -- @error   BADARG BADMODE NEWER
 -- @replay  by caller number
 -- @cost    O(tasks · log waiting), at most 64 tasks
--- @include arg again room lane owner bucket profile late grant wake
+-- @include arg caller room lane owner bucket profile late tell wake
+-- @lazy    leases_again read_options grant
 
 local q, caller, number, trim_id
 local BODY = 4608

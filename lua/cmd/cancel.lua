@@ -15,7 +15,8 @@
 -- @error   BADARG NEWER
 -- @replay  by caller number
 -- @cost    O(ids · log waiting)
--- @include arg again caller grant wake
+-- @include arg caller lane finish tell wake
+-- @lazy    leases_again grant
 
 local caller = caller_arg(ARGV[1])
 local number = int_arg(ARGV[2], 0, 9007199254740991, 'number')

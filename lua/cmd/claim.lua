@@ -14,7 +14,8 @@
 -- @error   BADARG BADMODE NEWER
 -- @replay  by caller number
 -- @cost    O(limit · log waiting), at most 64 tasks and 64 tries
--- @include arg caller again lease sweep wake
+-- @include arg caller lease gate tell wake
+-- @lazy    leases_again sweep finish
 
 local caller = caller_arg(ARGV[1])
 local number = int_arg(ARGV[2], 0, 9007199254740991, 'number')
@@ -30,7 +31,9 @@ elseif again == 'again' then
   return { 'OK', next_ms(q), 0, tell_leases(leases_again(q, caller, leases)) }
 end
 
-sweep(q)
+if is_gate_open(q) then
+  sweep(q)
+end
 local picked, more = choose(q, limit, max_level)
 lease(q, picked, caller)
 note_idle(q, #picked, limit, more, max_level)

@@ -8,7 +8,8 @@
 -- @error   BADARG BADMODE NEWER
 -- @replay  idempotent
 -- @cost    O(settings), and up to 64 grants
--- @include arg grant wake
+-- @include arg routes wake
+-- @lazy    grant
 
 local count = group_arg(1, 2, 1, 64, 'settings')
 local STATES = { open = 0, paused = PAUSED, closed = CLOSED }

@@ -16,7 +16,8 @@
 -- @error   BADARG BADMODE NEWER
 -- @replay  by caller number
 -- @cost    O(log waiting)
--- @include arg again room owner lane finish
+-- @include arg caller room owner lane
+-- @lazy    finish
 
 local caller = caller_arg(ARGV[1])
 local number = int_arg(ARGV[2], 0, 9007199254740991, 'number')

@@ -17,7 +17,8 @@
 -- @error   BADARG BADMODE NEWER
 -- @replay  by caller number
 -- @cost    O((outcomes + limit) · log waiting)
--- @include arg caller again grant pace wake
+-- @include arg caller lease finish measure tell wake
+-- @lazy    leases_again grant
 
 local BODY = 4608
 local WORD = { done = true, failed = true }

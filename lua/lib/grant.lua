@@ -22,13 +22,3 @@ local function grant(q, caller)
   end
   return mine, more
 end
-
-local function tell_grants(tasks)
-  local out = {}
-  for i = 1, #tasks do
-    out[3 * i - 2] = tasks[i].id
-    out[3 * i - 1] = tasks[i].fence
-    out[3 * i] = tasks[i].run_ms
-  end
-  return out
-end

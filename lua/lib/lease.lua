@@ -27,16 +27,3 @@ local function lease(q, tasks, caller)
   q.leased = q.leased + #tasks
   q.claimed = q.now
 end
-
--- The fields of leased tasks as `claim` and `publish` answer them, eight a task.
-local function tell_leases(tasks)
-  local out, n = {}, 0
-  for i = 1, #tasks do
-    local t = tasks[i]
-    out[n + 1], out[n + 2], out[n + 3], out[n + 4] = t.id, t.fence, t.attempt, t.run_ms
-    out[n + 5], out[n + 6], out[n + 7] = t.level, t.route, t.tenant
-    out[n + 8] = t.text:sub(t.at)
-    n = n + 8
-  end
-  return out
-end

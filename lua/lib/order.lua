@@ -5,8 +5,6 @@
 -- The order: level, then lane, then the oldest task. A level is represented by the task that it
 -- would serve next; the smallest `tick + level * step` wins, the lower level on a tie.
 
-local STRICT = 562949953421312 -- 2^49: no age makes up for a level
-
 -- The tick of the second best of a level: the best lane gives way to it.
 local function runner_up(level, best)
   local tick = level.heads[level.at]
@@ -179,7 +177,9 @@ local function settle(q, plan)
     end)
     enqueue(q, plan.moved)
   end
-  finish(q, plan.ended)
+  if #plan.ended > 0 then
+    finish(q, plan.ended)
+  end
   release(q)
 end
 

@@ -3,6 +3,7 @@
 -- `conf` field `q` and `clock` are packed: one GET and one unpack each, on every call.
 
 local BIG = 4503599627370496 -- 2^52: later than any time
+local STRICT = 562949953421312 -- 2^49, as a level step: no age makes up for a level
 local CONF = '>BBBBI4I4I4I7BBc0Bc0'
 local CLOCK = '>BI7I6I6I6I6I7I4I6I6I6I6I6I6I6I6I6I6Bc0Bc0Bc0Bc0'
 local PULL, HOLD = 1, 2

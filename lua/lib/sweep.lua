@@ -1,21 +1,9 @@
 -- @include back
 -- @include owner
+-- @include gate
 -- The sweep: what time alone brings about. Each part is bounded by 64.
 
-local BOUND, GATE = 64, 250
-
--- A clock that was set back must not leave times standing that can't be.
-local function mend_clock(q)
-  if q.swept > q.now then
-    q.swept = 0
-  end
-  if q.gate > q.now + GATE then
-    q.gate = 0
-  end
-  if q.grace > q.now + q.lease then
-    q.grace = 0
-  end
-end
+local BOUND = 64
 
 -- Leases that ended up to this time end now. After a silence of half a lease everyone has one
 -- lease of grace, but what had ended before the previous sweep has had its grace already.
@@ -185,15 +173,11 @@ local function sweep_places(q)
   return #members == BOUND
 end
 
--- Returns 1 if it swept (0: the gate was shut), and 1 if a bound was met.
+-- Returns whether a bound was met.
 local function sweep(q)
-  mend_clock(q)
-  if q.now < q.gate then
-    return 0, 0
-  end
   if q.places == 0 and redis.call('HLEN', q.prefix .. 'tasks') == 0 then
     q.swept, q.gate, q.next = q.now, q.now + GATE, 0 -- nothing lives: idle is no outage
-    return 1, 0
+    return false
   end
   local filled = sweep_leases(q)
   q.swept = q.now
@@ -212,5 +196,5 @@ local function sweep(q)
       due_at(q, tonumber(first[2]))
     end
   end
-  return 1, filled and 1 or 0
+  return filled
 end

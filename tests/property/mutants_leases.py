@@ -107,7 +107,7 @@ RECORDS = (
     ),
     Mutant(
         "a replay hands out lost leases",
-        "lib/again.lua",
+        "lib/leases_again.lua",
         "r.fence > leases.low and r.fence <= leases.high and r.caller == caller",
         "true",
         "two workers hold one task",
@@ -156,14 +156,14 @@ SWEEPS = (
     ),
     Mutant(
         "a grace of before the clock stepped back",
-        "lib/sweep.lua",
+        "lib/gate.lua",
         "    q.grace = 0\n",
         "    q.grace = q.grace\n",
         "no lease ends for an hour",
     ),
     Mutant(
         "a gate of before the clock stepped back",
-        "lib/sweep.lua",
+        "lib/gate.lua",
         "  if q.gate > q.now + GATE then\n    q.gate = 0",
         "  if q.gate > q.now + GATE then\n    q.gate = q.gate",
         "nobody sweeps for an hour",
@@ -184,9 +184,9 @@ SWEEPS = (
     ),
     Mutant(
         "the gate never shuts",
-        "lib/sweep.lua",
-        "if q.now < q.gate then",
-        "if false then",
+        "lib/gate.lua",
+        "return q.now >= q.gate",
+        "return true",
         "every claim sweeps",
     ),
     Mutant(

@@ -88,7 +88,7 @@ ROUTES = (
 
 HINTS = (
     Mutant("retry wakes nobody", "cmd/retry.lua", "wake(q)\n", "", "work waits, workers sleep"),
-    Mutant("sweep wakes nobody", "cmd/sweep.lua", "    wake(q)\n", "", "work waits, workers sleep"),
+    Mutant("sweep wakes nobody", "cmd/sweep.lua", "  wake(q)\n", "", "work waits, workers sleep"),
     Mutant(
         "configure wakes nobody",
         "cmd/configure.lua",

@@ -1,0 +1,65 @@
+-- @include pace
+-- How the pace is measured: at the end of each run.
+
+local SPAN, ROUTES = 64, 1000
+
+local function save_pace(q, paces)
+  local parts = {}
+  for level = 0, 9 do
+    local p = paces[level]
+    if p then
+      parts[#parts + 1] = struct.pack('>BI5I7', level, math.min(p.gap, 1099511627775), p.last)
+    end
+  end
+  q.pace = table.concat(parts)
+end
+
+local function floor(x)
+  return x - x % 1
+end
+
+-- `left` counts the tasks of each level that have just ended.
+local function note_pace(q, left)
+  local paces = read_pace(q)
+  for level = 0, 9 do
+    local n, p = left[level] or 0, paces[level]
+    local waits = q.levels:find(level, 1, true)
+    if p and p.last > 0 and n > 0 then
+      local elapsed = math.max(q.us - p.last, 0)
+      p.gap = p.gap == 0 and floor(elapsed / n) or floor(p.gap + (elapsed - n * p.gap) / SPAN)
+    end
+    if waits and (n > 0 or not p or p.last == 0) then
+      paces[level] = { gap = p and p.gap or 0, last = q.us }
+    elseif not waits and p then
+      p.last = 0
+    end
+  end
+  save_pace(q, paces)
+end
+
+-- `runs` are run records whose work has just ended: a run began at its fence.
+local function note_service(q, runs)
+  local names, took, count = {}, {}, {}
+  for i = 1, #runs do
+    local route, us = runs[i].route, q.us - runs[i].fence
+    if not took[route] then
+      names[#names + 1] = route
+      took[route], count[route] = 0, 0
+    end
+    took[route] = took[route] + (us > 0 and us or 0)
+    count[route] = count[route] + 1
+  end
+  local service, set = read_service(q, names), {}
+  for name, s in pairs(service) do
+    if not s.new or redis.call('HLEN', q.prefix .. 'service') < ROUTES then
+      local n = count[name]
+      local seen = math.min(s.count + n, 1000000)
+      local mean = floor(s.mean + (took[name] - n * s.mean) / math.max(math.min(seen, SPAN), n))
+      set[#set + 1] = name
+      set[#set + 1] = struct.pack('>I4I5', seen, math.min(mean, 1099511627775))
+    end
+  end
+  if #set > 0 then
+    redis.call('HSET', q.prefix .. 'service', unpack(set))
+  end
+end

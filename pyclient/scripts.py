@@ -1,8 +1,9 @@
 """Reads `lua/`, bundles each command with its includes, and knows what its header says.
 
 A bundle is a pure function of the files: shebang, includes in order (each once, before the
-command; lazy ones inside of their own function), the command; comments and blank lines dropped. Its SHA1 is its address in Redis, so
-two releases live side by side. `Script.locate` turns a line of a bundle into file and line.
+command; lazy ones inside of their own function), the command; comments and blank lines dropped.
+Its SHA1 is its address in Redis, so two releases live side by side. `Script.locate` turns a line
+of a bundle into file and line.
 """
 
 from __future__ import annotations
@@ -201,14 +202,13 @@ class _Bundler:
 
     def _wrapped(self, name: str, rows: list[_Row]) -> Iterator[_Row]:
         begin = f"local function {name}("
-        for file, number, code in rows:
-            if file == f"lib/{name}.lua" and code.startswith(begin):
-                break
-        else:
+        entry = next((row for row in reversed(rows) if row[2].startswith(begin)), None)
+        if entry is None:
             raise ConfigError(f"lua/lib/{name}.lua: expected '{begin}…)', since it is lazy")
+        file, number, code = entry
         yield file, number, f"{begin}...)"
         for row in rows:
-            yield row if row[:2] != (file, number) else (*row[:2], code.replace(name, "now", 1))
+            yield row if row is not entry else (file, number, code.replace(name, "now", 1))
         yield file, number, "return now(...)"
         yield file, number, "end"
 

@@ -62,7 +62,7 @@ class Supervisor:
     """Runs `count` children until a signal comes or none of them can start."""
 
     def __init__(self, settings: Settings, sock: socket.socket, count: int) -> None:
-        if redis_address(settings) == "embedded://" and count > 1:
+        if redis_address(settings).partition("?")[0] == "embedded://" and count > 1:
             raise ConfigError(
                 "PEAK_REDIS_URL=embedded:// is private to one process: "
                 "with -w 2 or more give it a directory, embedded:///var/lib/peak"

@@ -8,6 +8,7 @@
 
 Options after `?` have redis-py's names: db, protocol, client_name, username, password,
 socket_connect_timeout, ssl_*; Sentinel also takes sentinel_username and sentinel_password.
+One is our own, and embedded servers take it too: durability (see `durability.py`).
 An option that has no meaning here is refused rather than ignored.
 """
 
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote
 
+from .durability import Durability
 from .errors import ConfigError
 
 Kind = Literal["single", "sentinel", "cluster", "embedded"]
@@ -32,7 +34,8 @@ EXPECTED = (
 _ENCODE = "a password with / ? # @ : or % in it must be percent-encoded"
 _SCHEME = re.compile(r"^(redis|rediss|unix|rediss?\+(?:sentinel|cluster)|embedded)://")
 _SECRET = re.compile(r"(?<=//).*@|((?:^|(?<=[?&]))\w*password=)[^&]*")
-_COMMON = {"db", "protocol", "client_name", "username", "password", "socket_connect_timeout"}
+_COMMON = {"db", "protocol", "client_name", "username", "password"}
+_COMMON |= {"socket_connect_timeout", "durability"}
 _TLS = {
     "ssl_cert_reqs",
     "ssl_ca_certs",
@@ -81,6 +84,7 @@ class Address:
     sentinel_username: str = ""
     sentinel_password: str = field(default="", repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
+    durability: Durability = field(default_factory=Durability)
 
 
 def redact(url: str) -> str:
@@ -98,13 +102,23 @@ def parse(url: str, redis_parse: RedisParse) -> Address:
         raise ConfigError(f"{redact(url)!r} is no address of Redis: expected {EXPECTED}")
     scheme = match.group(1)
     if scheme == "embedded":
-        if "?" in url:
-            raise ConfigError(f"address {redact(url)!r}: embedded:// takes no options")
-        return Address(kind="embedded", directory=unquote(url[len("embedded://") :]))
+        return _embedded(url)
     try:
         return _parse(url, scheme, redis_parse)
     except (ValueError, OSError) as error:
         raise ConfigError(f"address {redact(url)!r}: {redact(str(error))}") from None
+
+
+def _embedded(url: str) -> Address:
+    directory, _, query = url[len("embedded://") :].partition("?")
+    name, _, text = query.partition("=")
+    if query and name != "durability":
+        raise ConfigError(f"address {redact(url)!r}: embedded:// takes no option but durability")
+    try:
+        demand = _durability(text)
+    except ValueError as error:
+        raise ConfigError(f"address {redact(url)!r}: {error}") from None
+    return Address(kind="embedded", directory=unquote(directory), durability=demand)
 
 
 def _parse(url: str, scheme: str, redis_parse: RedisParse) -> Address:
@@ -140,6 +154,7 @@ def _parse(url: str, scheme: str, redis_parse: RedisParse) -> Address:
         sentinel_username=options.get("sentinel_username", ""),
         sentinel_password=options.get("sentinel_password", ""),
         tls=_tls(options) if plain == "rediss" else None,
+        durability=_durability(options.get("durability", "")),
     )
 
 
@@ -190,6 +205,13 @@ def _seconds(options: Mapping[str, Any]) -> float:
     if not 0 < value <= 60:
         raise ValueError(f"socket_connect_timeout is {value}, expected more than 0, at most 60 s")
     return value
+
+
+def _durability(text: str) -> Durability:
+    try:
+        return Durability.parse(text)
+    except ValueError as error:
+        raise ValueError(f"durability is {text[:40]!r}, expected {error}") from None
 
 
 def _tls(options: Mapping[str, Any]) -> ssl.SSLContext:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .errors import ConfigError, Unavailable
+from .kept import keep
 from .link import Arg, Link
 from .replies import error_of, is_error
 
@@ -31,9 +32,11 @@ class Reader:
         open_link: Callable[[bytes], Awaitable[Link]],
         *,
         on_close: Callable[[Reader], None],
+        replicas: int = 0,
     ) -> None:
         self._open_link = open_link
         self._on_close = on_close
+        self._replicas = replicas
         self._link: Link | None = None
         self._reading = False
         self._closed = False
@@ -44,6 +47,7 @@ class Reader:
 
         XREAD answers a list of [stream, entries] in RESP2 and RESP3 alike. Raises Unavailable
         after which the next `read` connects anew: wait by a `Backoff` between tries.
+        Where replication is demanded, what a stream brought is kept by the replicas first.
         """
         block_s = block_of(args)
         if self._reading:
@@ -52,6 +56,8 @@ class Reader:
         try:
             link = await self._ready(args)
             reply = await self._wait(link, args, block_s + _MARGIN_S)
+            if self._replicas and reply and args[0] == b"XREAD" and not is_error(reply):
+                await keep(link, self._replicas)
         finally:
             self._reading = False
         if is_error(reply):

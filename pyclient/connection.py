@@ -21,6 +21,7 @@ from .address import Address, parse
 from .blocking import Reader
 from .cluster import Cluster, redirect_of
 from .errors import ConfigError, Unavailable
+from .kept import ask_kept, keep, tells
 from .link import DEFAULT_LIMITS, Arg, Limits, Link
 from .loading import Loadable, load_script
 from .replies import STALE_CODES, code_of, error_of, is_error
@@ -52,6 +53,7 @@ class Connection:
         self._address = replace(address, client_name=address.client_name or client_name)
         self._limits = limits
         self._patience = patience
+        self.replicas = address.durability.replicas
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
         self._wires: Wires | None = None
@@ -68,7 +70,12 @@ class Connection:
         else:
             self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
             topology = _topology(self._address, self._limits)
-            self._wires = Wires(topology, patience=self._patience, on_open=self._opened)
+            self._wires = Wires(
+                topology,
+                demand=self._address.durability,
+                patience=self._patience,
+                on_open=self._opened,
+            )
             topology.start(self._switched)
         try:
             await self._link(b"", "call", asyncio.get_running_loop().time() + _OPEN_S)
@@ -100,12 +107,16 @@ class Connection:
     async def call(
         self, script: Loadable, keys: Sequence[Arg], args: Sequence[Arg], *, timeout: float = 5.0
     ) -> Any:
-        """EVALSHA with one key. Raises Unavailable or ScriptError."""
+        """EVALSHA with one key. Raises Unavailable or ScriptError.
+
+        Where replication is demanded, what the script tells is kept by the replicas first.
+        """
         loop = asyncio.get_running_loop()
         if self._loop is not loop or self._pid != os.getpid():
             self._check_home()
         command = (b"EVALSHA", script.sha, len(keys), *keys, *args)
-        return await self._converse(command, keys[0], "call", loop.time() + timeout, script)
+        kept = self.replicas if self.replicas and tells(script.name, args) else 0
+        return await self._converse(command, keys[0], "call", loop.time() + timeout, script, kept)
 
     async def command(self, *args: Arg, timeout: float = 5.0, at: Arg | None = None) -> Any:
         """One plain command, its first argument the key, on the socket for large bodies.
@@ -116,7 +127,8 @@ class Connection:
         self._check_home()
         key = at if at is not None else args[1] if len(args) > 1 else b""
         deadline = asyncio.get_running_loop().time() + timeout
-        return await self._converse(args, key, "bulk", deadline, None)
+        kept = self.replicas if args[0] == b"SET" else 0
+        return await self._converse(args, key, "bulk", deadline, None, kept)
 
     async def load(self, scripts: Iterable[Loadable], *, timeout: float = 5.0) -> None:
         """Load scripts ahead of their first use; else the first call of each does it."""
@@ -128,7 +140,11 @@ class Connection:
     def reader(self) -> Reader:
         """A socket of its own for blocking reads; close it, or `aclose` does."""
         self._check_home()
-        reader = Reader(self._open_wires().open_for_reading, on_close=self._readers.discard)
+        reader = Reader(
+            self._open_wires().open_for_reading,
+            on_close=self._readers.discard,
+            replicas=self.replicas,
+        )
         self._readers.add(reader)
         return reader
 
@@ -141,8 +157,9 @@ class Connection:
         role: Role,
         deadline: float,
         script: Loadable | None,
+        kept: int,
     ) -> Any:
-        """Send, and follow what is known not to have run."""
+        """Send, and follow what is known not to have run; `kept`: by so many replicas."""
         reply: Any = None
         wires = self._open_wires()
         for _ in range(_HOPS):
@@ -150,7 +167,10 @@ class Connection:
             if link is None or not link.usable:
                 link = await self._link(key, role, deadline)
             seen = link.sent
-            reply = await link.ask(command, deadline)
+            if kept:
+                reply = await ask_kept(link, command, deadline, kept)
+            else:
+                reply = await link.ask(command, deadline)
             if not isinstance(reply, hiredis.ReplyError):
                 return reply
             code = code_of(reply)
@@ -159,7 +179,7 @@ class Connection:
             elif code == "ASK" and wires.topology.sole is None:
                 _, endpoint = redirect_of(reply, wires.topology.place(as_bytes(key)))
                 other = await wires.wire_to(endpoint, role).get(deadline)
-                return await _ask_once(other, command, deadline, script)
+                return await _ask_once(other, command, deadline, script, kept)
             elif code != "MOVED" or not self._follow(reply, wires.topology, key):
                 if code in STALE_CODES:
                     wires.wire(key, role).drop(link, code)
@@ -238,7 +258,7 @@ def _topology(address: Address, limits: Limits) -> Topology:
 
 
 async def _ask_once(
-    link: Link, command: tuple[Arg, ...], deadline: float, script: Loadable | None
+    link: Link, command: tuple[Arg, ...], deadline: float, script: Loadable | None, kept: int
 ) -> Any:
     """Send to the node that imports the slot: ASKING counts for the next command only."""
     reply: Any = None
@@ -247,6 +267,8 @@ async def _ask_once(
         link.send((b"ASKING",), deadline).add_done_callback(_no_matter)
         reply = await link.send(command, deadline)
         if not is_error(reply):
+            if kept:
+                await keep(link, kept)
             return reply
         if code_of(reply) != "NOSCRIPT" or script is None:
             break

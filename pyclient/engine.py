@@ -158,11 +158,13 @@ class Engine:
 
     async def _address(self) -> str:
         """Where to connect to. The private embedded server is one for the whole process."""
-        if self.url != "embedded://":
+        bare, _, options = self.url.partition("?")
+        if bare != "embedded://":
             return self.url
         from .embedded import private
 
-        return (await asyncio.to_thread(private)).url
+        url = (await asyncio.to_thread(private)).url
+        return f"{url}?{options}" if options else url
 
     async def _open_line(self, mode: str) -> Line:
         conn = await self._connection()

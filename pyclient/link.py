@@ -47,8 +47,7 @@ DEFAULT_LIMITS = Limits()
 class Link(asyncio.Protocol):
     """The protocol of one socket. Made by `dial.dial`, which also shakes hands.
 
-    `on_push` takes what the server sends unasked (Pub/Sub, RESP3 pushes); `on_end` is called
-    once, when the link has ended for whatever reason.
+    `on_push` takes what the server sends unasked (Pub/Sub, RESP3 pushes); `on_end` is called once.
     """
 
     def __init__(
@@ -73,9 +72,9 @@ class Link(asyncio.Protocol):
         self._end: tuple[str, str] | None = None
         self._retired = False
         self._gone = self._loop.create_future()
-        self.sent = 0
-        self.answered = 0
+        self.sent = self.answered = 0
         self.loads: dict[str, tuple[int, asyncio.Future[Any]]] = {}
+        self.replicas = (0, 0.0)  # in touch, and when that was asked: see kept.py
         self.born = self._loop.time()
 
     # -- what callers use -----------------------------------------------------------------
@@ -99,7 +98,7 @@ class Link(asyncio.Protocol):
         if deadline - self._loop.time() < _PATIENCE_S:
             return await self._hurry(args, deadline)
         if self._paused or len(self._pending) >= self._limits.calls or self._is_heavy():
-            await self._room(deadline)
+            await self.room(deadline)
         return await self.send(args, deadline)
 
     def send(self, args: tuple[Arg, ...], deadline: float) -> asyncio.Future[Any]:
@@ -120,6 +119,29 @@ class Link(asyncio.Protocol):
         if deadline < self._due:
             self._arm(deadline)
         return future
+
+    async def room(self, deadline: float) -> None:
+        """Return when a call may be sent. Raises Unavailable."""
+        if len(self._rooms) >= self._limits.calls:
+            raise Unavailable(
+                f"{self._limits.calls} calls wait for a reply and as many for room: "
+                "Redis answers too slowly for this load",
+                code="CROWDED",
+            )
+        while self._paused or len(self._pending) >= self._limits.calls or self._is_heavy():
+            if self._end is not None:
+                raise self._error(unknown=False)
+            room: asyncio.Future[None] = self._loop.create_future()
+            self._rooms.append(room)
+            if self._is_heavy():
+                self._loop.call_soon(self._make_room)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await room
+            except TimeoutError:
+                raise Unavailable(
+                    "no room on the connection before the deadline", code="TIMEOUT"
+                ) from None
 
     def retire(self) -> None:
         """Take no new calls; end once the outstanding ones are answered or overdue."""
@@ -218,28 +240,6 @@ class Link(asyncio.Protocol):
 
     def _is_heavy(self) -> bool:
         return self._out_bytes >= self._limits.bytes
-
-    async def _room(self, deadline: float) -> None:
-        if len(self._rooms) >= self._limits.calls:
-            raise Unavailable(
-                f"{self._limits.calls} calls wait for a reply and as many for room: "
-                "Redis answers too slowly for this load",
-                code="CROWDED",
-            )
-        while self._paused or len(self._pending) >= self._limits.calls or self._is_heavy():
-            if self._end is not None:
-                raise self._error(unknown=False)
-            room: asyncio.Future[None] = self._loop.create_future()
-            self._rooms.append(room)
-            if self._is_heavy():
-                self._loop.call_soon(self._make_room)
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await room
-            except TimeoutError:
-                raise Unavailable(
-                    "no room on the connection before the deadline", code="TIMEOUT"
-                ) from None
 
     def _make_room(self) -> None:
         free = self._limits.calls - len(self._pending)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from . import codec
+from .durability import demanding
 from .engine import Engine
 from .errors import BadPayload, ConfigError
 from .keys import Keys, check_id, new_task_id, shorten
@@ -14,15 +15,13 @@ from .line import Line
 from .live import apply_settings, settings_of
 from .model import Bucket, Profile, Verdict
 from .positions import Positions
-from .profiles import keep_of, profile_of, to_ms, with_key
-from .sending import exchange, submit
+from .profiles import profile_of, to_ms, with_key
+from .sending import ATTEMPTS, exchange, submit_all
 from .slot import Slot
 from .ticket import Ticket
 
 KEYED_KEEP_S = 60
-ATTEMPTS = 3
 _SLOT_MS = 86_400_000
-_CHUNK = 1024
 
 
 class Queue:
@@ -45,14 +44,21 @@ class Queue:
 
     @classmethod
     def from_url(
-        cls, url: str = "embedded://", *, name: str = "default", prefix: str = "peak"
+        cls,
+        url: str = "embedded://",
+        *,
+        name: str = "default",
+        prefix: str = "peak",
+        durability: str | None = None,
     ) -> Queue:
         """A queue at an address of Redis or Valkey; no I/O before it is opened.
 
         `embedded://` starts a private server that ends with this process and its forks and is
         the same for all of them; `embedded://DIR` joins or starts one that keeps its data in DIR.
+        `durability` (memory, aof, replicated, replicated:N; also `?durability=` in the address) is
+        demanded of the server: opening raises ConfigError where it keeps less.
         """
-        return cls(url, name, prefix)
+        return cls(demanding(url, durability), name, prefix)
 
     async def __aenter__(self) -> Queue:
         await self.open()
@@ -145,7 +151,8 @@ class Queue:
         `timeout` is how long it may wait to be leased, and again how long it may run; its
         result is kept for `keep` seconds (at least one).
         """
-        return (await self._submit(route, [payload], level, tenant, timeout, key, keep))[0]
+        some = [payload]
+        return (await submit_all(self._engine, route, some, level, tenant, timeout, key, keep))[0]
 
     async def submit_many(
         self,
@@ -162,7 +169,7 @@ class Queue:
         Raises the first refusal of a thousand after all of them were answered, with a note of
         how many were admitted; what comes after them is not sent.
         """
-        return await self._submit(route, payloads, level, tenant, timeout, None, keep)
+        return await submit_all(self._engine, route, payloads, level, tenant, timeout, None, keep)
 
     def slot(
         self, route: str = "", *, level: int = 3, tenant: str = "", timeout: float = 30.0
@@ -269,27 +276,3 @@ class Queue:
         waiting = exchange(line, profile, body, deadline, name or new_task_id())
         del body
         return await waiting
-
-    async def _submit(
-        self,
-        route: str,
-        payloads: Iterable[object],
-        level: int,
-        tenant: str,
-        timeout: float,
-        key: str | None,
-        keep: float,
-    ) -> list[Ticket]:
-        wait_ms = to_ms(timeout)
-        timeout = wait_ms / 1000
-        profile = profile_of(route, level, tenant, wait_ms, wait_ms, 0, ATTEMPTS, keep_of(keep))
-        bodies = [codec.encode(payload) for payload in payloads]
-        if key is not None:
-            profile = with_key(profile, key, bodies[0])
-        line = await self._engine.line("pull", asyncio.get_running_loop().time() + timeout)
-        tickets: list[Ticket] = []
-        for start in range(0, len(bodies), _CHUNK):
-            some = bodies[start : start + _CHUNK]
-            entries = await submit(line, profile, some, timeout, lone=key is None)
-            tickets += [Ticket(line, entry.id, entry) for entry in entries]
-        return tickets

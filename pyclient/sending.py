@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from .codec import INLINE_BYTES, ONCE
+from .codec import INLINE_BYTES, ONCE, encode
+from .engine import Engine
 from .entry import Entry
 from .errors import PeakError
 from .keys import new_task_id
 from .line import Line
 from .model import Profile
 from .outcome import is_large
+from .profiles import keep_of, profile_of, to_ms, with_key
+from .ticket import Ticket
 
+ATTEMPTS = 3
+_CHUNK = 1024
 _LEAST_S = 0.25
 _AFTER_S = 0.05
 _DONE = len("done\n")
@@ -74,6 +79,32 @@ async def _end_wait(line: Line, entry: Entry) -> None:
         if state in (b"waiting", b"due") and not entry.future.done():
             line.cancel(entry.id, "expired")
         return
+
+
+async def submit_all(
+    engine: Engine,
+    route: str,
+    payloads: Iterable[object],
+    level: int,
+    tenant: str,
+    timeout: float,
+    key: str | None,
+    keep: float,
+) -> list[Ticket]:
+    """What `Queue.submit` and `submit_many` do; with a key there is one payload."""
+    wait_ms = to_ms(timeout)
+    timeout = wait_ms / 1000
+    profile = profile_of(route, level, tenant, wait_ms, wait_ms, 0, ATTEMPTS, keep_of(keep))
+    bodies = [encode(payload) for payload in payloads]
+    if key is not None:
+        profile = with_key(profile, key, bodies[0])
+    line = await engine.line("pull", asyncio.get_running_loop().time() + timeout)
+    tickets: list[Ticket] = []
+    for start in range(0, len(bodies), _CHUNK):
+        some = bodies[start : start + _CHUNK]
+        entries = await submit(line, profile, some, timeout, lone=key is None)
+        tickets += [Ticket(line, entry.id, entry) for entry in entries]
+    return tickets
 
 
 async def submit(

@@ -1,11 +1,15 @@
-"""What a server must be: recent enough for the scripts, and not one that evicts keys."""
+"""What a server must be: recent enough for the scripts, not one that evicts keys, and as durable
+as is demanded."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from typing import Any
 
-from .errors import ConfigError
+from .durability import Durability
+from .errors import ConfigError, Unavailable
 from .link import Link
 from .replies import code_of, error_of, is_error, text_of
 
@@ -14,36 +18,114 @@ log = logging.getLogger("pyclient.connection")
 _CHECK_S = 2.0
 _OLDEST_REDIS = 7
 _OLDEST_VALKEY = 8
+_ANY = Durability()
 
 
-async def check_server(link: Link, *, replicated: bool = False) -> None:
-    """Raise ConfigError where the queue could not be kept safely.
+async def check_server(
+    link: Link, demand: Durability = _ANY, *, failover: bool = False, first: bool = True
+) -> None:
+    """Raise ConfigError where the queue could not be kept safely, or not as safely as demanded.
 
-    `replicated`: a failover is expected, so say loudly when it may lose acknowledged writes.
-    Where the user may not ask, that is logged and the check is skipped.
+    `failover`: one is expected, so say loudly when it may lose acknowledged writes. `first`: no
+    server was accepted yet; later, replicas may be missing for a while, and WAIT says so. INFO
+    tells enough: a user who may not ask CONFIG GET goes without a few details. Where INFO is
+    forbidden too, that is logged, or an error where something is demanded.
     """
     deadline = asyncio.get_running_loop().time() + _CHECK_S
     info, config = await asyncio.gather(
         link.ask(("INFO",), deadline),
-        link.ask(("CONFIG", "GET", "min-replicas-to-write"), deadline),
+        link.ask(("CONFIG", "GET", *_ASKED), deadline),
     )
-    facts = _facts(info)
+    facts = _facts(info, demand)
+    settings = _settings(config)
     if facts:
         _check_version(facts)
         _check_policy(facts.get("maxmemory_policy", ""))
-    if replicated and not is_error(config):
-        pairs = config.values() if isinstance(config, dict) else config[1:2]
-        if not any(int(value) for value in pairs):
-            log.warning(
-                "durability=weak: this server has min-replicas-to-write 0, so a failover "
-                "loses what the old primary acknowledges until it is demoted (about 10 s); set 1"
-            )
+    if demand.mode == "aof":
+        _check_aof(facts, settings)
+    elif demand.mode == "replicated":
+        await _check_wait(link, deadline)
+        _check_replicas(facts, settings, demand, first=first)
+    elif failover and _guards(facts, settings) is False:
+        log.warning(
+            "durability=weak: this server has min-replicas-to-write 0, so a failover "
+            "loses what the old primary acknowledges until it is demoted (about 10 s); set 1"
+        )
 
 
-def _facts(info: object) -> dict[str, str]:
+_ASKED = ("min-replicas-to-write", "appendfsync")
+
+
+def _settings(config: Any) -> dict[str, str]:
+    """What CONFIG GET told; nothing where it is forbidden."""
+    if is_error(config):
+        return {}
+    flat = zip(config[::2], config[1::2], strict=True) if isinstance(config, list) else ()
+    pairs = config.items() if isinstance(config, dict) else flat
+    return {text_of(name): text_of(value) for name, value in pairs}
+
+
+def _guards(facts: Mapping[str, str], settings: Mapping[str, str]) -> bool | None:
+    """Whether min-replicas-to-write (and its max-lag) is set; None where nobody told. INFO has
+    the line `min_slaves_good_slaves` only then."""
+    if facts:
+        return "min_slaves_good_slaves" in facts
+    told = settings.get("min-replicas-to-write")
+    return None if told is None else int(told) > 0
+
+
+def _check_aof(facts: Mapping[str, str], settings: Mapping[str, str]) -> None:
+    """A log on disk, and one that is synced."""
+    if facts.get("aof_enabled") != "1":
+        raise ConfigError(
+            "durability=aof: expected a server with appendonly yes, this one has no: "
+            "CONFIG SET appendonly yes, and in its file; or ask for durability=memory"
+        )
+    if settings.get("appendfsync") == "no":
+        raise ConfigError(
+            "durability=aof: expected appendfsync everysec or always, came no (a crash of the "
+            "machine may lose half a minute): CONFIG SET appendfsync everysec"
+        )
+    if facts.get("aof_last_write_status", "ok") != "ok":
+        log.warning("durability=aof: the last write to the log failed: look at the server's disk")
+
+
+async def _check_wait(link: Link, deadline: float) -> None:
+    reply = await link.ask(("WAIT", 0, 1), deadline)
+    if code_of(reply) == "NOPERM":
+        raise ConfigError(
+            "durability=replicated: expected a user who may call WAIT, this one may not: "
+            "ACL SETUSER <user> +wait (`peakshaver acl` prints the whole rule)"
+        )
+
+
+def _check_replicas(
+    facts: Mapping[str, str], settings: Mapping[str, str], demand: Durability, *, first: bool
+) -> None:
+    if not _guards(facts, settings):
+        raise ConfigError(
+            f"durability={demand}: expected min-replicas-to-write 1 or more, came 0 (an old "
+            "primary would go on alone after a failover): CONFIG SET min-replicas-to-write 1 on "
+            "each server, and min-replicas-max-lag 2"
+        )
+    count = int(facts.get("connected_slaves", 0))
+    if count < demand.replicas and first:
+        raise Unavailable(
+            f"durability={demand}: expected {demand.replicas} replicas in touch, came {count}: "
+            "start the others, or ask for fewer (replicated:N)",
+            code="REPLICAS",
+        )
+
+
+def _facts(info: object, demand: Durability) -> dict[str, str]:
     if is_error(info):
         if code_of(info) != "NOPERM":
             raise error_of(info)
+        if demand.mode in ("aof", "replicated"):
+            raise ConfigError(
+                f"durability={demand}: expected a user who may call INFO, to check it; this one "
+                "may not: ACL SETUSER <user> +info"
+            )
         log.warning("the Redis user may not ask INFO: version and eviction are not checked")
         return {}
     lines = text_of(info).splitlines()

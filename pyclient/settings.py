@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
+from .durability import demanding
 from .errors import ConfigError
 from .settings_table import TABLE, Setting, Settings
 
@@ -142,7 +143,12 @@ def _unquote(text: str, place: str) -> str:
 
 
 def redis_address(settings: Settings) -> str:
-    """The address of Redis: PEAK_REDIS_URL, else built from the four FAST_PRIORITY_REDIS_*."""
+    """The address of Redis: PEAK_REDIS_URL, else built from the four FAST_PRIORITY_REDIS_*; with
+    what PEAK_DURABILITY demands."""
+    return demanding(_address(settings), settings.durability)
+
+
+def _address(settings: Settings) -> str:
     if settings.redis_url is not None:
         return settings.redis_url
     host = f"[{settings.redis_host}]" if ":" in settings.redis_host else settings.redis_host

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from urllib.parse import urlsplit
 
+from .durability import Durability
+
 Network = IPv4Network | IPv6Network
 Parser = Callable[[str], object]
 
@@ -63,6 +65,11 @@ def choice(*allowed: str) -> Parser:
         return value
 
     return parse
+
+
+def durability(value: str) -> str:
+    """What a server must keep of what it acknowledged."""
+    return str(Durability.parse(value))
 
 
 def integer(low: int, high: int) -> Parser:

@@ -130,6 +130,11 @@ class Settings:
         "`unix://` `redis+sentinel://` `redis+cluster://` `embedded://[DIR]`. Wins over "
         "`FAST_PRIORITY_REDIS_*`.", shown="from `FAST_PRIORITY_REDIS_*`", secret=True,
     )
+    durability: str | None = _peak(
+        read.durability, "choice", None, "What Redis has to keep of what it acknowledged, checked "
+        "at the start: `memory`, `aof`, `replicated` or `replicated:N` (N replicas).",
+        shown="nothing demanded",
+    )
     prefix: str = _peak(_PREFIX, "text", "peak", "First part of every key in Redis.")
     queue: str = _peak(_WORD, "text", "default", "Name of the queue.")
     # The line.

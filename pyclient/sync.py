@@ -67,10 +67,15 @@ class SyncQueue:
 
     @classmethod
     def from_url(
-        cls, url: str = "embedded://", *, name: str = "default", prefix: str = "peak"
+        cls,
+        url: str = "embedded://",
+        *,
+        name: str = "default",
+        prefix: str = "peak",
+        durability: str | None = None,
     ) -> SyncQueue:
         """See `Queue.from_url`."""
-        return cls(Queue.from_url(url, name=name, prefix=prefix))
+        return cls(Queue.from_url(url, name=name, prefix=prefix, durability=durability))
 
     def __enter__(self) -> SyncQueue:
         self.open()

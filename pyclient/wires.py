@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from .address import Endpoint
+from .durability import Durability
 from .errors import PeakError, Unavailable
 from .link import Arg, Link
 from .sentinel import Sentinels
@@ -25,8 +26,16 @@ class Wires:
     told of each new link for calls.
     """
 
-    def __init__(self, topology: Topology, *, patience: float, on_open: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        *,
+        demand: Durability,
+        patience: float,
+        on_open: Callable[[], None],
+    ) -> None:
         self.topology = topology
+        self._demand = demand
         self._patience = patience
         self._on_open = on_open
         self._places: dict[Role, dict[Endpoint, Wire]] = {"call": {}, "bulk": {}}
@@ -89,9 +98,14 @@ class Wires:
 
     async def _open(self, place: Endpoint) -> Link:
         link = await self.topology.open(place)
-        if place not in self._checked:
+        if place not in self._checked or self._demand.mode:  # a failover brings another server
             try:
-                await check_server(link, replicated=isinstance(self.topology, Sentinels))
+                await check_server(
+                    link,
+                    self._demand,
+                    failover=isinstance(self.topology, Sentinels),
+                    first=not self._checked,
+                )
             except BaseException:
                 link.abort("the server was not accepted")
                 raise

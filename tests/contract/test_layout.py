@@ -20,9 +20,12 @@ ALL = (*PRODUCT, "tests", "bench", "examples", ".ci")
 
 # Each module imports from the rows above its own only. What is not listed is a leaf: see LEAVES.
 ROWS = """
-    errors model settings_parse _asgi_watch embedded_guard
+    errors model _asgi_watch embedded_guard
+    durability
+    settings_parse
     address keys scripts replies settings_table embedded_process sweeper problem
     codec entry link embedded numbered settings profiles commands
+    kept
     crossing blocking dial loading positions server_check wire live
     cluster topology inbox
     cancels sentinel watching
@@ -30,8 +33,9 @@ ROWS = """
     connection
     keeper outcome
     line
-    placing sending slot ticket
+    placing slot ticket
     engine
+    sending
     queue
     limiter sync
     __init__ asgi

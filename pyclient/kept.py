@@ -1,0 +1,120 @@
+"""Calls whose effect is known to be on the replicas before anybody is told of it.
+
+WAIT follows the call on the same socket, both in one write: for every replica that is in touch
+(so it does not matter which of them a failover promotes), and for no fewer than were demanded.
+With fewer the call is *unknown*: it has run, but a failover may undo it. A numbered call is then
+sent again under its number: it is answered from its record and waited for, or it runs at last on
+a new primary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from .errors import Unavailable
+from .link import Arg, Link
+from .replies import code_of, is_error, text_of
+
+_WAIT_MS = 200
+_LOOK_S = 1.0
+_PATIENCE_S = 2.0
+_FLOOR_S = 2.0
+_TOLD = frozenset("admit cancel claim configure fetch place publish retry revive".split())
+
+
+def tells(name: str, args: Sequence[Arg]) -> bool:
+    """Whether somebody acts on what this script answers, so that it has to be kept first.
+
+    Renewals and sweeps repeat themselves, and a token is worth no round trip.
+    """
+    return name in _TOLD or (name == "attach" and len(args) > 1)
+
+
+async def ask_kept(link: Link, command: tuple[Arg, ...], deadline: float, least: int) -> Any:
+    """Send one command and WAIT behind it; its reply once the replicas, at least `least`, have
+    what it wrote or saw.
+
+    An error reply is returned as it is. Raises Unavailable, `unknown` where replicas are missing.
+    """
+    loop = asyncio.get_running_loop()
+    if deadline <= loop.time():
+        raise Unavailable("the deadline passed before the call was sent", code="TIMEOUT")
+    await link.room(deadline)
+    overdue = max(deadline, loop.time() + _FLOOR_S)
+    give_up = min(deadline, loop.time() + _PATIENCE_S)
+    answer = link.send(command, overdue)
+    kept = _wait(link, least, overdue)
+    try:
+        async with asyncio.timeout_at(deadline):
+            reply = await answer
+            if not is_error(reply):
+                await _all_have_it(link, kept, least, give_up, overdue)
+            return reply
+    except TimeoutError:
+        text = "Redis did not answer in time (the call may have run)"
+        raise Unavailable(text, code="TIMEOUT", unknown=True) from None
+
+
+async def keep(link: Link, least: int) -> None:
+    """Return once the replicas have all that was read on this link. Raises Unavailable."""
+    give_up = asyncio.get_running_loop().time() + _PATIENCE_S
+    overdue = give_up + _FLOOR_S
+    await _all_have_it(link, _wait(link, least, overdue), least, give_up, overdue)
+
+
+async def _all_have_it(
+    link: Link, kept: asyncio.Future[Any], least: int, give_up: float, overdue: float
+) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        count = await kept
+        if is_error(count):  # a primary that became a replica meanwhile answers UNBLOCKED
+            raise Unavailable(
+                f"Redis answered WAIT with {count!s:.80} (the call may be undone)",
+                code=code_of(count),
+                unknown=True,
+            )
+        wanted = max(least, link.replicas[0])
+        if count >= wanted:
+            return
+        if loop.time() >= give_up:
+            raise Unavailable(
+                f"{count} of {wanted} replicas have confirmed the call, a failover may undo it: "
+                "start those that are away, or look why they lag",
+                code="REPLICAS",
+                unknown=True,
+            )
+        link.replicas = (link.replicas[0], 0.0)  # one may have gone: look at once
+        kept = _wait(link, least, overdue)
+
+
+def _wait(link: Link, least: int, overdue: float) -> asyncio.Future[Any]:
+    """Send WAIT, and now and then before it the question of how many replicas are in touch."""
+    known, looked = link.replicas
+    now = asyncio.get_running_loop().time()
+    if now - looked > _LOOK_S:
+        link.replicas = (known, now)
+        info = link.send(("INFO", "replication"), overdue)
+        info.add_done_callback(lambda told: _learn(link, told))
+    kept = link.send(("WAIT", max(least, known), _WAIT_MS), overdue)
+    kept.add_done_callback(_no_matter)
+    return kept
+
+
+def _learn(link: Link, told: asyncio.Future[Any]) -> None:
+    if told.cancelled() or told.exception() is not None or is_error(told.result()):
+        return
+    for line in text_of(told.result()).splitlines():
+        name, _, value = line.partition(":")
+        if name == "min_slaves_good_slaves":  # those not behind by min-replicas-max-lag
+            link.replicas = (int(value), link.replicas[1])
+
+
+def _no_matter(future: asyncio.Future[Any]) -> None:
+    """Whoever asked may have left, or have heard of the end of the link by the call itself."""
+    if not future.cancelled():
+        with contextlib.suppress(Exception):
+            future.exception()

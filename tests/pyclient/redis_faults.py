@@ -1,0 +1,149 @@
+"""Topologies that can fail, and the ways in which they do: what `loss` measures."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import redis
+
+from tests.servers import Server, redis_server, until, valkey
+from tests.topologies import SERVICE, Slotted, Watched, cluster, sentinel
+
+GUARD = {"min-replicas-to-write": 1, "min-replicas-max-lag": 2}
+
+
+def settings_for(durability: str) -> dict[str, Any]:
+    """What each mode wants of a server, and a log on disk for `aof`."""
+    if durability.startswith("replicated"):
+        return dict(GUARD)
+    if durability == "aof":
+        return {"appendonly": "yes", "appendfsync": "everysec"}
+    return {}
+
+
+@contextlib.contextmanager
+def single(durability: str, **settings: Any) -> Iterator[Server]:
+    """One Valkey on a port."""
+    with valkey(tcp=True, **settings_for(durability), **settings) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def single_redis(durability: str, **settings: Any) -> Iterator[Server]:
+    """One redis-server of the machine."""
+    with redis_server(tcp=True, **settings_for(durability), **settings) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def watched(durability: str, **settings: Any) -> Iterator[Watched]:
+    """A primary, two replicas, three Sentinels."""
+    with sentinel(3, replicas=2, **settings_for(durability), **settings) as servers:
+        yield servers
+
+
+@contextlib.contextmanager
+def slotted(durability: str, **settings: Any) -> Iterator[Slotted]:
+    """Three primaries with a replica each."""
+    with cluster(3, replicas=1, **settings_for(durability), **settings) as servers:
+        yield servers
+
+
+TOPOLOGIES: dict[str, Callable[..., contextlib.AbstractContextManager[Any]]] = {
+    "single": single,
+    "redis": single_redis,
+    "sentinel": watched,
+    "cluster": slotted,
+}
+
+
+def queue_primary(servers: Any, key: str = "peak:{loss}:") -> Server:
+    """The server that holds the queue."""
+    if isinstance(servers, Slotted):
+        return servers.node_of(key)
+    return servers.primary if isinstance(servers, Watched) else servers
+
+
+def kill(servers: Any) -> None:
+    """kill -9 the primary, and start it again: at once, or once another one has taken over."""
+    old = queue_primary(servers)
+    old.kill()
+    if not isinstance(servers, Server):
+        until(lambda: queue_primary_now(servers, old) is not old, timeout=30, what="a new primary")
+    old.start()
+
+
+def queue_primary_now(servers: Any, old: Server) -> Server:
+    """As `queue_primary`, asked of the nodes that live."""
+    if not isinstance(servers, Slotted):
+        return queue_primary(servers)
+    alive = next(one for one in servers.nodes if one is not old)
+    slot = alive.client().execute_command("CLUSTER KEYSLOT", "peak:{loss}:")
+    for first, last, owner, *_ in alive.client(protocol=2).execute_command("CLUSTER SLOTS"):
+        if first <= slot <= last:
+            return next(one for one in servers.nodes if one.port == owner[1])
+    return old
+
+
+def stop(servers: Any) -> None:
+    """SIGSTOP the primary for eight seconds: it comes back believing that it is primary."""
+    with queue_primary(servers).paused():
+        time.sleep(8)
+
+
+def bare(servers: Any) -> None:
+    """SENTINEL FAILOVER without more: the old primary goes on until it is demoted."""
+    old = queue_primary(servers)
+    servers.sentinels[0].client().execute_command("SENTINEL FAILOVER", SERVICE)
+    until(lambda: queue_primary(servers) is not old, timeout=30, what="a switch")
+
+
+def planned(servers: Any) -> None:
+    """The switch of docs/how-to/failover.md."""
+    old = queue_primary(servers)
+    if isinstance(servers, Slotted):
+        replica = replica_of(servers, old)
+        replica.client().execute_command("CLUSTER FAILOVER")
+        until(lambda: queue_primary(servers) is replica, timeout=30, what="a switch")
+        return
+    client = old.client()
+    client.execute_command("CLIENT PAUSE", 30000, "WRITE")
+    try:
+        in_step(client)
+        servers.sentinels[0].client().execute_command("SENTINEL FAILOVER", SERVICE)
+        until(lambda: queue_primary(servers) is not old, timeout=30, what="a switch")
+        until(lambda: client.info("replication")["role"] == "slave", timeout=30, what="demotion")
+    finally:
+        client.execute_command("CLIENT UNPAUSE")
+
+
+def in_step(client: redis.Redis) -> None:
+    """Wait until every replica has all of what the primary has."""
+
+    def same() -> bool:
+        facts = client.info("replication")
+        offsets = {facts[f"slave{i}"]["offset"] for i in range(facts["connected_slaves"])}
+        return offsets == {facts["master_repl_offset"]}
+
+    until(same, timeout=5, what="replicas in step")
+
+
+def replica_of(servers: Slotted, primary: Server) -> Server:
+    """A replica of this primary."""
+    for one in servers.nodes:
+        facts = one.client().info("replication")
+        if facts["role"] == "slave" and facts["master_port"] == primary.port:
+            return one
+    raise AssertionError("no replica")
+
+
+FAULTS: dict[str, Callable[[Any], None]] = {
+    "kill": kill,
+    "stop": stop,
+    "bare": bare,
+    "planned": planned,
+    "none": lambda servers: None,
+}

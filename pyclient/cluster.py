@@ -76,6 +76,10 @@ class Cluster:
             self._refresh = asyncio.get_running_loop().create_task(self._learn())
         await asyncio.shield(self._refresh)
 
+    async def replaced(self, place: Endpoint) -> bool:
+        await self.lost(place)
+        return bool(self._ranges) and all(owner != place for _, _, owner in self._ranges)
+
     def moved(self, slot: int, endpoint: Endpoint) -> None:
         self._slots[slot] = endpoint
 

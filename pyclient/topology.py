@@ -33,6 +33,9 @@ class Topology(Protocol):
     def moved(self, slot: int, endpoint: Endpoint) -> None:
         """Learn from MOVED."""
 
+    async def replaced(self, place: Endpoint) -> bool:
+        """Ask about a silent place; whether its keys are elsewhere now."""
+
     def start(self, on_switch: Callable[[str], None]) -> None:
         """Begin to watch; `on_switch` is called when another server has taken over."""
 
@@ -55,6 +58,9 @@ class Sole:
 
     def moved(self, slot: int, endpoint: Endpoint) -> None:
         return
+
+    async def replaced(self, place: Endpoint) -> bool:
+        return False
 
     def start(self, on_switch: Callable[[str], None]) -> None:
         return

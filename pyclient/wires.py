@@ -18,6 +18,8 @@ from .wire import Wire, closed
 Role: TypeAlias = Literal["call", "bulk"]
 """Which of the two sockets to a server: small and hot, or for large bodies."""
 
+_LOOK_S = 0.4
+
 
 class Wires:
     """All wires of one connection, while it is open.
@@ -41,6 +43,9 @@ class Wires:
         self._places: dict[Role, dict[Endpoint, Wire]] = {"call": {}, "bulk": {}}
         self._checked: set[Endpoint] = set()
         self._closed = False
+        self._watching: asyncio.Task[None] | None = None
+        if topology.sole is None:  # what is alone nobody can take over
+            self._watching = asyncio.get_running_loop().create_task(self._watch())
 
     def wire(self, key: Arg, role: Role) -> Wire:
         """The wire to where the key lives."""
@@ -91,10 +96,32 @@ class Wires:
     async def aclose(self) -> None:
         """End all links and what the topology began."""
         self._closed = True
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
         for places in self._places.values():
             for wire in places.values():
                 await wire.aclose()
         await self.topology.aclose()
+
+    async def _watch(self) -> None:
+        """A server that stopped answers nothing, not even MOVED: ask the others about it, long
+        before the calls that it was asked are overdue."""
+        before: dict[Link, int] = {}
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            waiting: dict[Link, int] = {}
+            for places in self._places.values():
+                for place, wire in list(places.items()):
+                    link = wire.link
+                    if link is None or not link.waiting:
+                        continue
+                    answered = waiting[link] = link.sent - link.waiting
+                    if before.get(link) != answered:
+                        continue
+                    if await self.topology.replaced(place):
+                        wire.drop(link, f"another node took over from {place}", at_once=True)
+            before = waiting
 
     async def _open(self, place: Endpoint) -> Link:
         link = await self.topology.open(place)

@@ -13,6 +13,7 @@ from typing import Any
 
 from .errors import ConfigError, Unavailable
 from .kept import keep
+from .keys import mark_of
 from .link import Arg, Link
 from .replies import error_of, is_error
 
@@ -57,7 +58,7 @@ class Reader:
             link = await self._ready(args)
             reply = await self._wait(link, args, block_s + _MARGIN_S)
             if self._replicas and reply and args[0] == b"XREAD" and not is_error(reply):
-                await keep(link, self._replicas)
+                await keep(link, self._replicas, mark_of(key_of(args)))
         finally:
             self._reading = False
         if is_error(reply):

@@ -22,6 +22,7 @@ from .blocking import Reader
 from .cluster import Cluster, redirect_of
 from .errors import ConfigError, Unavailable
 from .kept import ask_kept, keep, tells
+from .keys import mark_of
 from .link import DEFAULT_LIMITS, Arg, Limits, Link
 from .loading import Loadable, load_script
 from .replies import STALE_CODES, code_of, error_of, is_error
@@ -168,7 +169,8 @@ class Connection:
                 link = await self._link(key, role, deadline)
             seen = link.sent
             if kept:
-                reply = await ask_kept(link, command, deadline, kept)
+                mark = mark_of(as_bytes(key)) if script is not None else b""
+                reply = await ask_kept(link, command, deadline, kept, mark)
             else:
                 reply = await link.ask(command, deadline)
             if not isinstance(reply, hiredis.ReplyError):
@@ -268,7 +270,7 @@ async def _ask_once(
         reply = await link.send(command, deadline)
         if not is_error(reply):
             if kept:
-                await keep(link, kept)
+                await keep(link, kept, b"")
             return reply
         if code_of(reply) != "NOSCRIPT" or script is None:
             break

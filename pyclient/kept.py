@@ -1,7 +1,9 @@
 """Calls whose effect is known to be on the replicas before anybody is told of it.
 
-WAIT follows the call on the same socket, both in one write: for every replica that is in touch
+WAIT follows the call on the same socket, all in one write: for every replica that is in touch
 (so it does not matter which of them a failover promotes), and for no fewer than were demanded.
+Between the two a mark is set: WAIT answers for what its own socket wrote last, and a call that
+was only read, or was answered from its record, may have seen what another one wrote just now.
 With fewer the call is *unknown*: it has run, but a failover may undo it. A numbered call is then
 sent again under its number: it is answered from its record and waited for, or it runs at last on
 a new primary.
@@ -12,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import Unavailable
 from .link import Arg, Link
@@ -22,7 +24,16 @@ _WAIT_MS = 200
 _LOOK_S = 1.0
 _PATIENCE_S = 2.0
 _FLOOR_S = 2.0
+_MARK_MS = 60_000
 _TOLD = frozenset("admit cancel claim configure fetch place publish retry revive".split())
+
+
+class Waits(NamedTuple):
+    """What was sent behind a call: the mark, if any, and WAIT."""
+
+    marked: asyncio.Future[Any] | None
+    mark: bytes
+    acks: asyncio.Future[Any]
 
 
 def tells(name: str, args: Sequence[Arg]) -> bool:
@@ -33,7 +44,9 @@ def tells(name: str, args: Sequence[Arg]) -> bool:
     return name in _TOLD or (name == "attach" and len(args) > 1)
 
 
-async def ask_kept(link: Link, command: tuple[Arg, ...], deadline: float, least: int) -> Any:
+async def ask_kept(
+    link: Link, command: tuple[Arg, ...], deadline: float, least: int, mark: bytes
+) -> Any:
     """Send one command and WAIT behind it; its reply once the replicas, at least `least`, have
     what it wrote or saw.
 
@@ -46,7 +59,7 @@ async def ask_kept(link: Link, command: tuple[Arg, ...], deadline: float, least:
     overdue = max(deadline, loop.time() + _FLOOR_S)
     give_up = min(deadline, loop.time() + _PATIENCE_S)
     answer = link.send(command, overdue)
-    kept = _wait(link, least, overdue)
+    kept = _wait(link, least, overdue, mark)
     try:
         async with asyncio.timeout_at(deadline):
             reply = await answer
@@ -58,29 +71,21 @@ async def ask_kept(link: Link, command: tuple[Arg, ...], deadline: float, least:
         raise Unavailable(text, code="TIMEOUT", unknown=True) from None
 
 
-async def keep(link: Link, least: int) -> None:
+async def keep(link: Link, least: int, mark: bytes) -> None:
     """Return once the replicas have all that was read on this link. Raises Unavailable."""
     give_up = asyncio.get_running_loop().time() + _PATIENCE_S
     overdue = give_up + _FLOOR_S
-    await _all_have_it(link, _wait(link, least, overdue), least, give_up, overdue)
+    await _all_have_it(link, _wait(link, least, overdue, mark), least, give_up, overdue)
 
 
-async def _all_have_it(
-    link: Link, kept: asyncio.Future[Any], least: int, give_up: float, overdue: float
-) -> None:
+async def _all_have_it(link: Link, kept: Waits, least: int, give_up: float, overdue: float) -> None:
     loop = asyncio.get_running_loop()
     while True:
-        count = await kept
-        if is_error(count):  # a primary that became a replica meanwhile answers UNBLOCKED
-            raise Unavailable(
-                f"Redis answered WAIT with {count!s:.80} (the call may be undone)",
-                code=code_of(count),
-                unknown=True,
-            )
+        count = await _told(link, kept, overdue)
         wanted = max(least, link.replicas[0])
         if count >= wanted:
             return
-        if loop.time() >= give_up:
+        if loop.time() + _WAIT_MS / 1000 >= give_up:
             raise Unavailable(
                 f"{count} of {wanted} replicas have confirmed the call, a failover may undo it: "
                 "start those that are away, or look why they lag",
@@ -88,20 +93,44 @@ async def _all_have_it(
                 unknown=True,
             )
         link.replicas = (link.replicas[0], 0.0)  # one may have gone: look at once
-        kept = _wait(link, least, overdue)
+        kept = _wait(link, least, overdue, b"")
 
 
-def _wait(link: Link, least: int, overdue: float) -> asyncio.Future[Any]:
-    """Send WAIT, and now and then before it the question of how many replicas are in touch."""
+async def _told(link: Link, kept: Waits, overdue: float) -> int:
+    """How many have it. A full Redis takes no new mark, but lets an old one live on."""
+    marked, mark, acks = kept
+    said: Any = await marked if marked is not None else b"OK"
+    if mark and code_of(said) == "OOM":
+        marked = link.send((b"PEXPIRE", mark, _MARK_MS), overdue)
+        acks = link.send((b"WAIT", max(1, link.replicas[0]), _WAIT_MS), overdue)
+        acks.add_done_callback(_no_matter)
+        said = said if await marked == 0 else b"OK"
+    number: Any = said if is_error(said) else await acks
+    if is_error(number):  # a primary that became a replica meanwhile answers UNBLOCKED
+        raise Unavailable(
+            f"the replicas could not be asked: {number!s:.80} (the call may be undone)",
+            code=code_of(number),
+            unknown=True,
+        )
+    return int(number)
+
+
+def _wait(link: Link, least: int, overdue: float, mark: bytes) -> Waits:
+    """Send WAIT; before it the mark, if one is wanted, and now and then the question of how many
+    replicas are in touch."""
     known, looked = link.replicas
     now = asyncio.get_running_loop().time()
     if now - looked > _LOOK_S:
         link.replicas = (known, now)
         info = link.send(("INFO", "replication"), overdue)
         info.add_done_callback(lambda told: _learn(link, told))
-    kept = link.send(("WAIT", max(least, known), _WAIT_MS), overdue)
-    kept.add_done_callback(_no_matter)
-    return kept
+    marked = None
+    if mark:
+        marked = link.send((b"SET", mark, b"", b"PX", _MARK_MS), overdue)
+        marked.add_done_callback(_no_matter)
+    acks = link.send((b"WAIT", max(least, known), _WAIT_MS), overdue)
+    acks.add_done_callback(_no_matter)
+    return Waits(marked, mark, acks)
 
 
 def _learn(link: Link, told: asyncio.Future[Any]) -> None:

@@ -56,6 +56,11 @@ class Keys:
         return b"room:" + route.encode()
 
 
+def mark_of(key: bytes) -> bytes:
+    """The mark of the queue that a key (or its bare prefix) belongs to: see kept.py."""
+    return key[: key.find(b"}") + 1] + b":kept"
+
+
 def check_name(what: str, value: str) -> str:
     """A queue name or prefix as given, or ConfigError."""
     if not _matches(_NAME, value):

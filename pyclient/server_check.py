@@ -46,6 +46,8 @@ async def check_server(
     elif demand.mode == "replicated":
         await _check_wait(link, deadline)
         _check_replicas(facts, settings, demand, first=first)
+        good = int(facts.get("min_slaves_good_slaves", 0))
+        link.replicas = (good, asyncio.get_running_loop().time())
     elif failover and _guards(facts, settings) is False:
         log.warning(
             "durability=weak: this server has min-replicas-to-write 0, so a failover "

@@ -97,7 +97,7 @@ def test_tls_checks_certificate_and_name_unless_told_otherwise() -> None:
         ("redis+cluster://:secret@h1,,h2", "a host is missing"),
         ("rediss://:secret@h?ssl_cert_reqs=maybe", "expected none, optional, required"),
         ("rediss://:secret@h?ssl_ca_certs=/nowhere", "ssl_ca_certs"),
-        ("embedded://x?password=secret", "takes no options"),
+        ("embedded://x?password=secret", "takes no option"),
     ],
 )
 def test_a_wrong_address_says_what_was_expected_and_no_password(url: str, told: str) -> None:

@@ -1,6 +1,6 @@
 """Blocking reads: hints that something waits, and cancels of what runs here.
 
-Both are hints. A lost one costs an idle worker one poll (10 s), a lost cancel the time to the
+Both are hints. A lost one costs an idle worker one poll (15 s), a lost cancel the time to the
 next renewal.
 """
 
@@ -15,7 +15,7 @@ from pyclient.errors import PeakError
 
 log = logging.getLogger("worker_app.hints")
 
-BLOCK_S = 10
+BLOCK_S = 15
 LONG_S = 0.2
 
 

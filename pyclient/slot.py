@@ -11,7 +11,7 @@ from types import TracebackType
 from .commands import Commands, scripts
 from .connection import Connection
 from .entry import Entry
-from .errors import ConfigError, PeakError, TaskCancelled, TaskLost
+from .errors import ConfigError, PeakError, TaskCancelled, TaskExpired, TaskLost
 from .keeper import call_soon
 from .keys import Keys, new_task_id
 from .line import Line
@@ -21,6 +21,7 @@ from .outcome import error_of
 log = logging.getLogger("pyclient.slot")
 
 _RENEW_S = 5.0
+_LEAST_S = 0.2
 
 
 class Lease:
@@ -130,7 +131,7 @@ class Slot:
         try:
             if self._abandoned:
                 raise TaskCancelled("nobody waits for this turn any more", task_id=entry.id)
-            await self._check_age(lease, entry.since)
+            await self._check_age(lease, entry.since, deadline)
         except BaseException:  # nobody will run, so the turn is the next one's
             self._line.end(lease.id, lease.fence)
             raise
@@ -181,11 +182,16 @@ class Slot:
             log.warning("a slot could not be given back, it ends with its lease: %s", error)
             return True
 
-    async def _check_age(self, lease: Lease, since: float) -> None:
+    async def _check_age(self, lease: Lease, since: float, deadline: float) -> None:
         """Start only on a young grant: an old one is renewed first, since it may have ended."""
-        age = asyncio.get_running_loop().time() - since
-        if age * 1000 <= self._line.inbox.lease_ms / 3:
+        now = asyncio.get_running_loop().time()
+        if (now - since) * 1000 <= self._line.inbox.lease_ms / 3:
             return
-        told = await self._line.commands.renew(self._line.caller.id, [(lease.id, lease.fence)])
+        renewal = self._line.commands.renew(self._line.caller.id, [(lease.id, lease.fence)])
+        try:
+            async with asyncio.timeout_at(max(deadline, now + _LEAST_S)):
+                told = await renewal
+        except TimeoutError:
+            raise TaskExpired("the turn came too late to be used", task_id=lease.id) from None
         if told.words[0] != "OK":
             raise TaskLost("the turn came too late to be used", task_id=lease.id)

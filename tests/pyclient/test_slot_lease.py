@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from typing import Any
 
 import pytest
 
 from pyclient import Queue
-from pyclient.errors import TaskLost
+from pyclient.errors import TaskExpired, TaskLost
+from pyclient.model import Told
 from pyclient.slot import Lease
 from tests.pyclient.client_rig import until
 from tests.pyclient.test_slot import free, gauge
@@ -128,6 +130,29 @@ async def test_cancelled_from_outside_as_well_it_stays_cancelled(
         with pytest.raises(asyncio.CancelledError):
             await task
     server.client().flushall()  # it was not lost in truth
+
+
+async def test_an_old_grant_that_can_not_be_renewed_does_not_outlast_the_time_out(
+    server: Server, queue_name: str
+) -> None:
+    async with Queue.from_url(server.url, name=queue_name) as queue:
+        line, keeper = await queue._engine.hold(asyncio.get_running_loop().time() + 5)
+        take = line.inbox.take
+
+        def old(task_id: str, value: bytes, since: float = 0.0) -> None:
+            take(task_id, value, -100.0)
+
+        async def silent(caller: str, leases: Any) -> Told:
+            await asyncio.sleep(60)
+            raise AssertionError
+
+        line.inbox.take = old  # type: ignore[method-assign]
+        line.commands.renew = silent  # type: ignore[method-assign]
+        with pytest.raises(TaskExpired, match="came too late"):
+            async with asyncio.timeout(5):
+                await queue.slot(timeout=0.3).__aenter__()
+        assert keeper.held == {}
+        await free(queue)
 
 
 async def test_a_detached_lease_is_lost_without_cancelling_anyone(

@@ -292,7 +292,7 @@ class Line:
     async def _leave(self) -> None:
         """Take out what nobody will wait for; let turns that are on their way back get there."""
         self._admits.clear()
-        everyone = {*self.inbox.everyone(), *self._sending}
+        everyone = dict.fromkeys([*self.inbox.everyone(), *self._sending])
         lone = [one.id for one in everyone if isinstance(one, Entry) and one.lone]
         for start in range(0, len(lone), BATCH):
             await self.commands.cancel(self.caller.id, 0, "cancelled", lone[start : start + BATCH])

@@ -25,8 +25,13 @@ return out
 
 def dump(client: Any, prefix: str) -> Snapshot:
     """Everything under a prefix, at one instant and in one round trip."""
+    return parsed(prefix, client.eval(DUMP, 0, prefix))
+
+
+def parsed(prefix: str, dumped: list[Any]) -> Snapshot:
+    """What the script of `dump` answers, as a snapshot."""
     found = Snapshot(prefix)
-    for name, kind_bytes, ttl, raw in sorted(client.eval(DUMP, 0, prefix)):
+    for name, kind_bytes, ttl, raw in sorted(dumped):
         suffix, kind = text(name)[len(prefix) :], text(kind_bytes)
         _keep(found, suffix, kind, raw)
         found.ttl[suffix], found.kinds[suffix] = ttl, kind
@@ -52,4 +57,4 @@ def _keep(found: Snapshot, suffix: str, kind: str, raw: Any) -> None:
         found.strings[suffix] = raw
 
 
-__all__ = ["DUMP", "Snapshot", "dump", "text"]
+__all__ = ["DUMP", "Snapshot", "dump", "parsed", "text"]

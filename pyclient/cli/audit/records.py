@@ -6,6 +6,7 @@ ValueError.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -59,7 +60,7 @@ class Count(NamedTuple):
     parked: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Clock:
     """Times of the queue, ms but for the tick."""
 
@@ -102,6 +103,7 @@ class _Reader:
         return self.data[self.at - size : self.at]
 
 
+@functools.lru_cache(512)
 def header(data: bytes) -> Header:
     """Unpack a value of `tasks`."""
     r = _Reader(data)
@@ -111,6 +113,7 @@ def header(data: bytes) -> Header:
     return Header(*numbers, inbox, route, tenant, data[r.at :])
 
 
+@functools.lru_cache(512)
 def run(data: bytes) -> Run:
     """Unpack a value of `run`."""
     r = _Reader(data)
@@ -118,6 +121,7 @@ def run(data: bytes) -> Run:
     return Run(n[0], n[1], n[2], n[3], n[4], n[5], r.text(), r.text(), r.text(), r.text())
 
 
+@functools.lru_cache(512)
 def count(data: bytes) -> Count:
     """Unpack a value of `routes`."""
     r = _Reader(data)
@@ -134,8 +138,11 @@ def counters(data: bytes) -> list[int]:
 def clock(snap: Snapshot) -> Clock:
     """The clock of the queue, zeroes where there is none yet."""
     data = snap.strings.get("clock")
-    if data is None:
-        return Clock()
+    return Clock() if data is None else _clock(data)
+
+
+@functools.lru_cache(64)
+def _clock(data: bytes) -> Clock:
     r = _Reader(data)
     _, tick, swept, gate, soon, grace = r.numbers(1, 7, 6, 6, 6, 6)
     r.take(COUNTERS)

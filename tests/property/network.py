@@ -130,8 +130,7 @@ class Link:
 
     def _copy(self, run: Callable[[], Any], what: str, ids: Sequence[str]) -> None:
         """A second copy arrives; whatever it answers, nobody hears it."""
-        living = self.net.driver.model.tasks
-        if ids and not any(name in living for name in ids):
+        if ids and not any(name in self.net.driver.model.tasks for name in ids):
             self.net.seen["copy after the end"] += 1
         if not self.net.down:
             self.net.note(f"{self.name} {what}: a copy arrives")
@@ -197,7 +196,7 @@ class Network:
         self._blocked: dict[Callable[[], bool], None] = {}
 
     def note(self, line: str) -> None:
-        """Into the history."""
+        """Into the history, with the time."""
         self.driver.log.append(f"{self.loop.now:.6f} {line}")
 
     def fate(self, link: str) -> str:

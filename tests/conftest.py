@@ -15,6 +15,8 @@ from collections.abc import Generator, Iterator
 import hypothesis
 import pytest
 
+from pyclient.cli.acl import ROLES
+
 from . import leaks, servers
 from .servers import Server
 
@@ -32,12 +34,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Which server and protocol stand behind the fixture `server`."""
     parser.addoption("--server", choices=["valkey", "redis"], default="valkey")
     parser.addoption("--protocol", choices=["2", "3"], default="3")
+    parser.addoption(
+        "--role",
+        action="append",
+        default=[],
+        choices=sorted(ROLES),
+        help="what is tested connects as a user of this role (given twice: of both), and may not "
+        "be denied anything",
+    )
     parser.addoption("--served", action="store_true", help="only tests that use that server")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Settings that reach further than fixtures."""
     servers.PROTOCOL = int(config.getoption("--protocol"))
+    servers.ROLES = tuple(config.getoption("--role"))
     leaks.set_mark()
 
 
@@ -49,8 +60,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items if missing else ():
         if item.get_closest_marker("needs_redis"):
             item.add_marker(pytest.mark.skip(reason=missing))
+    if servers.ROLES:
+        items[:] = [item for item in items if _takes_roles(item)]
     if config.getoption("--served"):
         items[:] = [i for i in items if "server" in getattr(i, "fixturenames", ())]
+
+
+def _takes_roles(item: pytest.Item) -> bool:
+    """Not tests of the scripts and of bare connections: those run commands that no role needs."""
+    folder = item.path.parent.name
+    return folder in ("worker", "gateway", "asgi", "cli", "examples", "security") or (
+        folder == "pyclient" and not item.path.name.startswith(("test_connection", "test_durab"))
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -137,6 +158,7 @@ def _emptied(request: pytest.FixtureRequest, server: Server) -> Iterator[Server]
     before = client.config_get()
     client.flushall()
     client.script_flush()
+    client.execute_command("ACL", "LOG", "RESET")
     yield server
     marker = request.node.get_closest_marker("leaves_keys")
     failed = request.node.stash.get(_FAILED, False)
@@ -146,6 +168,9 @@ def _emptied(request: pytest.FixtureRequest, server: Server) -> Iterator[Server]
         client.config_set(str(name), str(value))
     if failed:
         return
+    denied = [entry for entry in client.acl_log() if entry["username"] == servers.USER]
+    if denied:
+        pytest.fail(f"the roles {servers.ROLES} were denied: {denied}")
     left = leaks.settled_keys(
         client, living=marker is not None, patterns=marker.args if marker else ()
     )

@@ -25,11 +25,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from pyclient.cli.acl import rules
 from pyclient.embedded_process import Guarded, quoted, server_binary
 
 Setting = str | int | list[str]
 # What pytest's options say for this run; see conftest.py.
 PROTOCOL = 3
+ROLES: tuple[str, ...] = ()
+USER, PASSWORD = "suite", "battery-staple"
 # Guards of servers that are up now, for the leak checker.
 LIVE: set[int] = set()
 DEFAULTS: dict[str, Setting] = {
@@ -62,13 +65,19 @@ class Server:
         self.home = home
         self.port = port
         self.settings = settings
-        self.url = f"redis://127.0.0.1:{port}" if port else f"unix://{home / 's'}"
+        self.address = f"redis://127.0.0.1:{port}" if port else f"unix://{home / 's'}"
         self._clients: list[redis.Redis] = []
         self._start()
 
+    @property
+    def url(self) -> str:
+        """Its address for what is tested: as the user of the roles, if the run asks for roles."""
+        login = f"{USER}:{PASSWORD}@" if "user" in self.settings else ""
+        return self.address.replace("://", f"://{login}", 1)
+
     def _start(self) -> None:
         config = [f"dir {quoted(str(self.home))}", f"port {self.port}"]
-        config += ["bind 127.0.0.1"] if self.port else [f"unixsocket {quoted(self.url[7:])}"]
+        config += ["bind 127.0.0.1"] if self.port else [f"unixsocket {quoted(self.address[7:])}"]
         for name, value in self.settings.items():
             for one in value if isinstance(value, list) else [value]:
                 raw = one if isinstance(value, list) else quoted(str(one))
@@ -82,12 +91,12 @@ class Server:
 
     def ready(self) -> None:
         """Wait until it serves."""
-        self._guarded.wait_until_serving(self.url, timeout=20)
+        self._guarded.wait_until_serving(self.address, timeout=20)
 
     def client(self, *, protocol: int | None = None, timeout: float = 10.0) -> redis.Redis:
-        """A redis-py client that tries once; closed with the server."""
+        """A redis-py client of the default user that tries once; closed with the server."""
         client = redis.Redis.from_url(
-            self.url,
+            self.address,
             protocol=protocol or PROTOCOL,
             retry=Retry(NoBackoff(), 0),
             socket_timeout=timeout,
@@ -153,11 +162,20 @@ def home() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def _user() -> dict[str, Setting]:
+    """A user that may do what `ROLES` together may, under the prefix of the tests."""
+    if not ROLES:
+        return {}
+    words = dict.fromkeys(word for role in ROLES for word in rules(role, "peak"))
+    del words["reset"]
+    return {"user": [f"{USER} >{PASSWORD} {' '.join(words)}"]}
+
+
 @contextlib.contextmanager
 def _one(binary: str, settings: dict[str, Setting], *, tcp: bool) -> Iterator[Server]:
     with home() as path:
         port = free_ports(1)[0] if tcp else 0
-        server = Server(binary, path, {**DEFAULTS, **settings}, port=port)
+        server = Server(binary, path, {**DEFAULTS, **_user(), **settings}, port=port)
         try:
             server.ready()
             yield server

@@ -66,9 +66,10 @@ def test_the_full_tier_selects_everything_and_runs_on_both_servers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/redis-server")
-    (first, second), limit_s = run.commands(["--full", "-x"])
+    (first, roles, second), limit_s = run.commands(["--full", "-x"])
     assert "not full" not in [*first, *second]
     assert "--server" in first
+    assert "--role" in roles
     assert "--server" not in second
     assert limit_s == run.LIMIT_S["full"]
 

@@ -32,7 +32,7 @@ def exported(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bare(server: Server, exported: Path) -> Iterator[Bare]:
-    client = Bare(server.url.removeprefix("unix://"), exported)
+    client = Bare(server.address.removeprefix("unix://"), exported)
     yield client
     client.close()
 
@@ -159,7 +159,7 @@ def test_the_scripts_refuse_what_the_manifest_forbids(bare: Bare, queue_name: st
 def test_a_task_goes_the_same_way_with_redis_cli(
     server: Server, exported: Path, queue_name: str
 ) -> None:
-    path, base, task = server.url.removeprefix("unix://"), f"peak:{{{queue_name}}}:", new_id()
+    path, base, task = server.address.removeprefix("unix://"), f"peak:{{{queue_name}}}:", new_id()
     scripts = {
         s["name"]: s for s in json.loads((exported / "manifest.json").read_text())["scripts"]
     }

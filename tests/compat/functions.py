@@ -65,6 +65,25 @@ def leave(redis: Any, mysql: Any) -> None:
     sys.exit(3)
 
 
+class Mute(Exception):
+    """Says nothing of itself."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def grave(redis: Any, mysql: Any, which: str) -> None:
+    """Raises what most code does not expect."""
+    raise {"mute": Mute(), "ctrl-c": KeyboardInterrupt(), "cancelled": asyncio.CancelledError(4)}[
+        which
+    ]
+
+
+async def grave_too(redis: Any, mysql: Any, which: str) -> None:
+    """The same, awaited."""
+    grave(redis, mysql, which)
+
+
 class Multiplier:
     """An object that is called."""
 
@@ -102,6 +121,8 @@ FUNCTIONS: dict[str, Any] = {
     "odd": odd,
     "broken": broken,
     "leave": leave,
+    "grave": grave,
+    "grave_too": grave_too,
     "partial": functools.partial(add, b=40),
     "async_partial": functools.partial(other, text="part"),
     "object": Multiplier(3),

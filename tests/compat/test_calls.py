@@ -25,6 +25,8 @@ ROUTES = {
     "/wide": "wide",
     "/odd": "odd",
     "/leave": "leave",
+    "/grave": "grave",
+    "/grave_too": "grave_too",
 }
 
 
@@ -68,6 +70,19 @@ async def test_a03_an_exception_is_told_at_once_as_text(server: Server, tmp_path
         assert not ok
         assert text.startswith("<class 'TypeError'>:")
         assert await at.call("/leave") == (False, "<class 'SystemExit'>:3")
+        assert await at.call("/") == (True, "2 None")
+
+
+async def test_a03_whatever_a_function_raises(server: Server, tmp_path: Path) -> None:
+    texts = {
+        "mute": "<class 'tests.compat.functions.Mute'>:(its text can't be had)",
+        "ctrl-c": "<class 'KeyboardInterrupt'>:",
+        "cancelled": "<class 'asyncio.exceptions.CancelledError'>:4",
+    }
+    async with serving(server, tmp_path) as at:
+        for path in ("/grave", "/grave_too"):
+            for which, text in texts.items():
+                assert await at.call(path, {"which": which}) == (False, text)
         assert await at.call("/") == (True, "2 None")
 
 

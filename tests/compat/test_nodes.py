@@ -208,11 +208,21 @@ async def test_a_node_can_be_closed_from_within(server: Server, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "options",
-    [{"threads": 0}, {"threads": 1.5}, {"allowed_type_limit": 10}, {"allowed_type_limit": -1}],
+    [
+        {"threads": 0},
+        {"threads": 1.5},
+        {"allowed_type_limit": 10},
+        {"allowed_type_limit": -1},
+    ],
 )
 def test_wrong_arguments_of_a_node_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         QueueWorker("redis://nowhere", **options)
+
+
+def test_a_limit_that_is_no_number_is_named() -> None:
+    with pytest.raises(ValueError, match="limit of '/x' None: expected an integer"):
+        QueueWorker("redis://nowhere", 1, {"/x": None})  # type: ignore[dict-item]
 
 
 async def test_a_cancelled_node_finishes_its_work(server: Server, tmp_path: Path) -> None:

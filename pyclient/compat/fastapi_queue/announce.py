@@ -41,7 +41,7 @@ class Announcer:
         self._configure = configure
         self._rooms = rooms
         self._first = first
-        self._seen = False
+        self._seen: set[str] = set()
         self._restored = restored
 
     async def run(self) -> None:
@@ -66,17 +66,17 @@ class Announcer:
         rooms = dict(self._rooms)
         routes = list(rooms) if self._first else await self._missing(rooms)
         if not routes:
-            self._seen = True
+            self._seen = set(rooms)
             return
         commands = await self._engine.commands("pull")
         for start in range(0, len(routes), _BATCH):
             some = routes[start : start + _BATCH]
             limits = {f"room {route}": min(max(rooms[route], 0), ROOM_MAX) for route in some}
             await commands.configure({**self._configure, **limits})
-        if self._seen:
+        if not self._seen.isdisjoint(routes):  # else they were registered while it serves
             log.warning("Redis came back without the routes: made known again")
             self._restored()
-        self._first, self._seen = False, True
+        self._first, self._seen = False, set(rooms)
 
     async def _missing(self, rooms: Iterable[str]) -> list[str]:
         conn = await self._engine._connection()

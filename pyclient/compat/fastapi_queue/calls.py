@@ -47,7 +47,10 @@ class Caller:
                 raise TypeError(f"form_data is {type(form).__name__}, expected a dict")
             result = await self._result(functools.partial(function, redis, mysql, **form))
             codec.encode(result, what="the result")
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                raise  # the node stops, or the task was cancelled: not of the function's making
             return {MARK: [False, _carried(said(error))]}
         return {MARK: [True, result]}
 

@@ -166,8 +166,11 @@ class Submission:
 
 
 def said(error: BaseException) -> str:
-    """An error as text, in the form of fastapi-queue."""
-    return f"{type(error)}:{error}"
+    """An error as text, in the form of fastapi-queue, whatever its own `__str__` does."""
+    try:
+        return f"{type(error)}:{error}"
+    except Exception:
+        return f"{type(error)}:(its text can't be had)"
 
 
 __all__ = ["MARK", "UNCONFIRMED", "UNFINISHED", "Answer", "Submission", "TaskError", "said"]

@@ -67,7 +67,7 @@ class QueueWorker:
         self._address = address_of(redis)
         self._settings = CompatSettings.read()
         self._functions: dict[str, Function] = {}
-        self._rooms = {route_of(path): int(limit) for path, limit in self._limits.items()}
+        self._rooms = {route_of(path): _limit(path, limit) for path, limit in self._limits.items()}
         self._run_startup = run_startup
         self.handles_sigterm = False
         self._closing = False
@@ -189,6 +189,13 @@ class QueueWorker:
         """Redis forgot that this node waits for a hint: claim without one."""
         if self._worker is not None and self._worker.session is not None:
             self._worker.session.loop.hint()
+
+
+def _limit(path: str, limit: Any) -> int:
+    try:
+        return int(limit)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"limit of {path!r} {limit!r}: expected an integer") from None
 
 
 def _handle_sigterm(node: QueueWorker) -> bool:

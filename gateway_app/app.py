@@ -48,6 +48,8 @@ class Gateway(FastAPI):
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1011})
         else:
+            if scope.get("method") == "HEAD":  # FastAPI's routes know GET; the server sends no body
+                scope = {**scope, "method": "GET"}
             await super().__call__(scope, receive, _stamped(scope, send))
 
     def _is_page(self, scope: Any) -> bool:

@@ -79,7 +79,7 @@ class Proxy:
 
     def _upgrade(self, scope: Scope, checked: Checked) -> tuple[Problem | None, Checked]:
         """WebSocket needs hold mode and our server; other protocols are not offered."""
-        if b"websocket" not in checked.upgrade:
+        if b"websocket" not in checked.upgrade or not _wants_upgrade(scope):
             return None, checked._replace(upgrade=b"")
         if not self._holds:
             return _NO_WEBSOCKET, checked
@@ -147,6 +147,15 @@ _BAD_WEBSOCKET = Problem(
     "A WebSocket begins with GET and no body, at a gateway run by `python -m gateway_app`.",
     close=True,
 )
+
+
+def _wants_upgrade(scope: Scope) -> bool:
+    """Whether Connection names Upgrade: else that line is not meant for us (RFC 9110 §7.8)."""
+    return any(
+        b"upgrade" in [token.strip().lower() for token in value.split(b",")]
+        for name, value in scope["headers"]
+        if name == b"connection"
+    )
 
 
 def _target(scope: Scope) -> tuple[bytes, bytes]:

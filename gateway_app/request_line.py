@@ -52,6 +52,8 @@ class RequestLine:
         if self.held:
             data, self.held = self.held + data, b""
         self.true = None
+        if data[:1] == b"\r":
+            data = data.lstrip(b"\r\n")  # empty lines before a request mean nothing (RFC 9112 §2.2)
         end = data.find(b"\n")
         if end < 0:
             if len(data) <= self._limit and _BEGUN.fullmatch(data) is not None:

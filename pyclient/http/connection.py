@@ -13,7 +13,7 @@ from typing import cast
 import httptools
 
 from .errors import UpstreamBroke, UpstreamError, UpstreamTimeout
-from .headers import keep_alive_seconds
+from .headers import answer_framing
 from .sinks import Pairs, Sink
 
 MAX_HEAD_BYTES = 128 * 1024
@@ -193,7 +193,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._done:
-            self._error = UpstreamBroke("the target sent more than one answer")
+            self._broke("the target sent more than one answer")
         self._headers = []
         self._reason = b""
 
@@ -211,13 +211,18 @@ class Connection(asyncio.Protocol):
         headers = self._headers
         size = sum([len(name) + len(value) for name, value in headers])
         if size > MAX_HEAD_BYTES or len(headers) > MAX_HEADER_LINES or status > 599:
-            self._error = UpstreamBroke(
-                f"the head of the target's answer ({status}) is out of bounds"
-            )
+            self._broke(f"the head of the target's answer ({status}) is out of bounds")
+        elif status == 101 and not self._may_upgrade:
+            self._broke("the target switched protocols without being asked")
+        framed, keep_alive_s, fault = answer_framing(headers)
+        self.keep_alive_s = keep_alive_s or self.keep_alive_s
+        if fault:
+            self._broke(fault)
+        if self._error is not None:
             return
         self._status = status
         self._keep = self._parser.should_keep_alive()
-        self._until_close = not self._framed(headers) and status not in _NO_BODY
+        self._until_close = not framed and status not in _NO_BODY
         if self._sink is not None:
             self._sink.head(status, self._reason, headers)
         if self._head_only:
@@ -226,20 +231,9 @@ class Connection(asyncio.Protocol):
             self._until_close = False
             self._parser = httptools.HttpResponseParser(self)
 
-    def _framed(self, headers: Pairs) -> bool:
-        framed = False
-        for name, value in headers:
-            if len(name) in (10, 14, 17):
-                lower = name.lower()
-                if lower == b"content-length" or lower == b"transfer-encoding":
-                    framed = True
-                elif lower == b"keep-alive":
-                    self.keep_alive_s = keep_alive_seconds(value)
-        return framed
-
     def on_body(self, body: bytes) -> None:
         if self._done:
-            self._error = UpstreamBroke("the target sent a body where there is none")
+            self._broke("the target sent a body where there is none")
         elif self._sink is not None and self._error is None:
             self._error = self._sink.data(body)
 
@@ -248,6 +242,10 @@ class Connection(asyncio.Protocol):
             self._done = True
 
     # Ends of an exchange.
+
+    def _broke(self, text: str) -> None:
+        """Found while parsing; `data_received` fails the exchange by it."""
+        self._error = UpstreamBroke(text)
 
     def _upgrade(self, rest: bytes) -> None:
         if self._status != 101 or self._sink is None or not self._may_upgrade:

@@ -212,7 +212,25 @@ def http_date() -> bytes:
     return _date[1]
 
 
-def keep_alive_seconds(value: bytes) -> float:
+def answer_framing(pairs: Pairs) -> tuple[bool, float, str]:
+    """Whether an answer says where its body ends, the seconds of its `Keep-Alive: timeout=N` (or
+    0), and what is wrong with its framing, if anything."""
+    framed, alive_s, fault = False, 0.0, ""
+    for name, value in pairs:
+        if len(name) in (10, 14, 17):
+            lower = name.lower()
+            if lower == b"content-length":
+                framed = True
+            elif lower == b"transfer-encoding":
+                framed = True
+                if value.strip().lower() != b"chunked":  # nobody could undo another coding
+                    fault = "the transfer coding of the target's answer is not chunked"
+            elif lower == b"keep-alive":
+                alive_s = _keep_alive_seconds(value)
+    return framed, alive_s, fault
+
+
+def _keep_alive_seconds(value: bytes) -> float:
     """The seconds of `Keep-Alive: timeout=N`, 0 where it says nothing."""
     for part in value.split(b","):
         key, _, number = part.strip().partition(b"=")

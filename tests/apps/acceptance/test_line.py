@@ -157,6 +157,13 @@ def test_b45_a_websocket_is_refused_with_a_word_on_where_it_works(here: Site) ->
     assert here.target.seen == []
 
 
+def test_b45_an_upgrade_that_connection_does_not_name_is_not_meant_for_the_gateway(
+    here: Site,
+) -> None:
+    assert here.ask(b"GET", b"/plain", b"Upgrade: websocket").status == 200
+    assert b"upgrade" not in here.target.one(b"/plain").head.lower()
+
+
 def test_b45_other_upgrades_are_plain_requests(here: Site) -> None:
     lines = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk")
     assert here.ask(b"GET", b"/plain", *lines).status == 200

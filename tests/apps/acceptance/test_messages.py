@@ -71,7 +71,7 @@ def test_b02_rarer_methods_are_forwarded_too(here: Site, method: bytes) -> None:
 def test_b02_request_lines_that_come_in_pieces_and_one_after_the_other(here: Site) -> None:
     with connected(here.port) as client:
         for method in (b"BREW", b"POST", b"brew"):
-            data = request(method, b"/pot\xc3\xa9?a", body=b"coffee")
+            data = b"\r\n" + request(method, b"/pot\xc3\xa9?a", body=b"coffee")
             for at in range(20):
                 client.send(data[at : at + 1])
                 time.sleep(0.001)

@@ -92,6 +92,15 @@ def test_b26_the_gateways_own_pages(here: Site) -> None:
     assert all(seen.target == b"/" for seen in here.target.seen)
 
 
+@pytest.mark.parametrize(
+    "path", [b"/gateway_health", b"/gateway_docs", b"/openapi.json", b"/docs", b"/gateway_live"]
+)
+def test_b26_a_page_has_a_head_too(here: Site, path: bytes) -> None:
+    whole, bare = here.ask(b"GET", path), here.ask(b"HEAD", path)
+    assert (bare.status, bare.body) == (whole.status, b"")
+    assert bare.values(b"content-length") == whole.values(b"content-length")
+
+
 def test_b26_their_paths_can_be_set(redis: Server) -> None:
     env = {
         "FAST_PRIORITY_DOC_PATH": "/own/docs",

@@ -95,7 +95,19 @@ def two_lengths(seen: Seen, wire: Wire) -> None:
     wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx")
 
 
-@pytest.mark.parametrize("script", [hang_up, reset, garbage, half_a_head, two_lengths])
+def another_coding(seen: Seen, wire: Wire) -> None:
+    wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
+
+
+def another_protocol(seen: Seen, wire: Wire) -> None:
+    head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+    wire.send(head + b"\x00\x01")
+
+
+BREAKS = [hang_up, reset, garbage, half_a_head, two_lengths, another_coding, another_protocol]
+
+
+@pytest.mark.parametrize("script", BREAKS)
 @pytest.mark.parametrize("path", WAYS)
 def test_b28_a_target_that_breaks_is_502(broken: Site, path: bytes, script: Script) -> None:
     broken.target.default = script

@@ -52,7 +52,7 @@ class RequestLine:
         if self.held:
             data, self.held = self.held + data, b""
         self.true = None
-        if data[:1] == b"\r":
+        if data[:1] in (b"\r", b"\n"):
             data = data.lstrip(b"\r\n")  # empty lines before a request mean nothing (RFC 9112 §2.2)
         end = data.find(b"\n")
         if end < 0:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 
-from .asgi import Receive
+from .asgi import Message, Receive
 from .guard import Checked
 from .problems import Problem
 
@@ -33,6 +34,11 @@ def too_large(limit: int) -> Problem:
     return Problem(413, "body", f"the body exceeds {limit} bytes")
 
 
+def slow_body(idle: float) -> Problem:
+    """408."""
+    return Problem(408, "slow-body", f"the body paused for more than {idle:g} s", close=True)
+
+
 async def chunks(
     receive: Receive, checked: Checked, *, limit: int | None, idle: float
 ) -> AsyncIterator[bytes]:
@@ -50,8 +56,7 @@ async def chunks(
             async with asyncio.timeout(idle):
                 message = await receive()
         except TimeoutError:
-            detail = f"the body paused for more than {idle:g} s"
-            raise RefusedBody(Problem(408, "slow-body", detail, close=True)) from None
+            raise RefusedBody(slow_body(idle)) from None
         if message["type"] != "http.request":
             raise ClientGone
         chunk: bytes = message.get("body", b"")
@@ -61,6 +66,33 @@ async def chunks(
             raise RefusedBody(too_large(limit))
         if chunk:
             yield chunk
+
+
+async def read_ahead(receive: Receive, checked: Checked, *, most: int, idle: float) -> Receive:
+    """Take up to `most` bytes now; what is returned gives them first, then the rest.
+
+    For before a turn is taken: a client that drips its body would hold the turn of others. A body
+    without a length is a stream, whose first part may wait for an answer: it is not touched.
+    Raises RefusedBody or ClientGone.
+    """
+    kept: deque[Message] = deque()
+    total, more = 0, bool(checked.length)
+    while more and total < most:
+        try:
+            async with asyncio.timeout(idle):
+                message = await receive()
+        except TimeoutError:
+            raise RefusedBody(slow_body(idle)) from None
+        if message["type"] != "http.request":
+            raise ClientGone
+        kept.append(message)
+        total += len(message.get("body", b""))
+        more = message.get("more_body", False)
+
+    async def replay() -> Message:
+        return kept.popleft() if kept else await receive()
+
+    return replay if kept else receive
 
 
 async def read_body(receive: Receive, checked: Checked, *, limit: int, idle: float) -> bytes:

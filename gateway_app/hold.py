@@ -13,13 +13,15 @@ from pyclient.errors import PeakError, Unavailable
 from pyclient.http.errors import UpstreamError
 
 from .asgi import Receive, Scope, Send
-from .bodies import ClientGone, RefusedBody
+from .bodies import ClientGone, RefusedBody, read_ahead
 from .gone import WhileClientStays
 from .guard import Checked
 from .problems import LATE, STOPPING, Problem, of_queue, of_upstream, own_server, send_problem
 from .relay import make_request, relay, timing_headers
 from .shared import ROUTE, Shared
 from .tunnel import open_tunnel
+
+_AHEAD = 64 * 1024
 
 
 class Held:
@@ -38,6 +40,8 @@ class Held:
         checked: Checked,
         level: int,
     ) -> tuple[int, str]:
+        idle = self._shared.settings.client_timeout
+        receive = await read_ahead(receive, checked, most=_AHEAD, idle=idle)
         exchange = _Exchange(self._shared, scope, receive, send, target, checked)
         problem: Problem | None = None
         # A server that is not ours tells of a lost client only through the body's channel.

@@ -22,6 +22,7 @@ from pyclient.settings import Settings
 from .request_line import RequestLine
 from .tunnel import Tunnel
 
+_VERSIONS = ("1.1", "1.0")
 _DISCARD_UP_TO = 64 * 1024 * 1024
 _REASONS = {
     400: b"Bad Request",
@@ -108,6 +109,8 @@ class Protocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.get_http_version() not in _VERSIONS:
+            raise ValueError("this server speaks HTTP/1.1 and HTTP/1.0")
         self._in_head = False
         if self._head_timer is not None:
             self._disarm()

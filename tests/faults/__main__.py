@@ -16,11 +16,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import rows_redis, rows_workers, table
+from . import rows_network, rows_redis, rows_workers, table
 from .rows import PROFILES, Outcome, Row, run_row
 
 ROWS: tuple[Row, ...] = tuple(
-    sorted((*rows_workers.ROWS, *rows_redis.ROWS), key=lambda row: row.number)
+    sorted((*rows_workers.ROWS, *rows_redis.ROWS, *rows_network.ROWS), key=lambda row: row.number)
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -10,7 +9,7 @@ from tests.servers import Server, valkey
 
 from .processes import until
 from .rows import Row, Trial
-from .stand import Stand
+from .waiting import staff, until_done
 
 _WIPED: dict[str, Any] = {
     "order": False,
@@ -24,29 +23,29 @@ _AOF: dict[str, Any] = {"appendonly": "yes", "appendfsync": "everysec"}
 def kill_with_aof(trial: Trial) -> None:
     """kill -9 of Redis with an append-only file, synced each second: the page cache outlives it."""
     with valkey(**_AOF) as server, trial.stand(server) as stand:
-        _staff(stand, 3)
-        load = stand.load(rate=80, deadline_s=60)
+        staff(stand, 3)
+        stand.load(rate=80, deadline_s=60)
         since = time.monotonic_ns()
         for _ in range(trial.repeat):
             with stand.broken("away"):
                 server.kill()
                 time.sleep(stand.random.uniform(0, 0.5))
                 server.start()
-            _until_done(stand, load.name)
+            until_done(stand)
         trial.judge(stand, gap_since=since, doubles_by=())
 
 
 def kill_without(trial: Trial) -> None:
     """kill -9 of a Redis that keeps nothing: the loss is said aloud, and nobody hangs."""
     with valkey() as server, trial.stand(server) as stand:
-        _staff(stand, 3)
-        load = stand.load(rate=80, deadline_s=30)
+        staff(stand, 3)
+        stand.load(rate=80, deadline_s=30)
         for _ in range(trial.repeat):
             with stand.broken("away"), stand.broken("wiped"):
                 server.kill()
                 server.start()
             stand.configure(lease=stand.lease_s)
-            _until_done(stand, load.name)
+            until_done(stand)
         trial.judge(
             stand,
             order=False,
@@ -59,37 +58,37 @@ def kill_without(trial: Trial) -> None:
 def frozen(trial: Trial) -> None:
     """SIGSTOP of Redis for ten seconds, which is five leases."""
     with valkey(**_AOF) as server, trial.stand(server) as stand:
-        _staff(stand, 3)
-        load = stand.load(rate=40, deadline_s=60)
+        staff(stand, 3)
+        stand.load(rate=40, deadline_s=60)
         for _ in range(trial.repeat):
             with stand.broken("away"), server.paused():
                 time.sleep(10)
-            _until_done(stand, load.name)
+            until_done(stand)
         trial.judge(stand, doubles_by=())
 
 
 def debug_sleep(trial: Trial) -> None:
     """Redis sleeps for three seconds inside a command."""
     with valkey() as server, trial.stand(server) as stand:
-        _staff(stand, 3)
-        load = stand.load(rate=60, deadline_s=60)
+        staff(stand, 3)
+        stand.load(rate=60, deadline_s=60)
         for _ in range(trial.repeat):
             with stand.broken("away"):
                 server.client().execute_command("DEBUG SLEEP", "3")
-            _until_done(stand, load.name)
+            until_done(stand)
         trial.judge(stand, doubles_by=())
 
 
 def pause_writes(trial: Trial) -> None:
     """CLIENT PAUSE 2000 WRITE: late, and nothing else."""
     with valkey() as server, trial.stand(server) as stand:
-        _staff(stand, 3)
-        load = stand.load(rate=60, deadline_s=60)
+        staff(stand, 3)
+        stand.load(rate=60, deadline_s=60)
         for _ in range(trial.repeat):
             with stand.broken("away"):
                 server.client().execute_command("CLIENT PAUSE", "2000", "WRITE")
                 time.sleep(2)
-            _until_done(stand, load.name)
+            until_done(stand)
         report = trial.judge(stand, doubles_by=())
         errors = report.said.get("unavailable", 0)
         trial.expect(that=errors == 0, what=f"{errors} requests failed of a pause of 2 s")
@@ -98,22 +97,22 @@ def pause_writes(trial: Trial) -> None:
 def kill_clients(trial: Trial) -> None:
     """CLIENT KILL of every connection each 200 ms, for seconds on end."""
     with valkey() as server, trial.stand(server) as stand:
-        _staff(stand, 3)
-        load = stand.load(rate=60, deadline_s=60)
+        staff(stand, 3)
+        stand.load(rate=60, deadline_s=60)
         client = server.client()
         for _ in range(trial.repeat):
             end = time.monotonic() + 5
             while time.monotonic() < end:
                 client.execute_command("CLIENT KILL", "TYPE", "normal", "SKIPME", "yes")
                 time.sleep(0.2)
-            _until_done(stand, load.name)
+            until_done(stand)
         trial.judge(stand, doubles_by=())
 
 
 def script_flush(trial: Trial) -> None:
     """SCRIPT FLUSH each 100 ms: nobody may notice."""
     with valkey() as server, trial.stand(server) as stand:
-        _staff(stand, 3)
+        staff(stand, 3)
         stand.load(rate=60, deadline_s=60)
         client = server.client()
         flushes, before = 0, client.info("commandstats")
@@ -132,14 +131,14 @@ def script_flush(trial: Trial) -> None:
 def flush_all(trial: Trial) -> None:
     """FLUSHALL under load: whoever waits is told within two seconds."""
     with valkey() as server, trial.stand(server) as stand:
-        _staff(stand, 3)
-        load = stand.load(rate=80, ms=(100, 900), deadline_s=30)
+        staff(stand, 3)
+        stand.load(rate=80, ms=(100, 900), deadline_s=30)
         for _ in range(trial.repeat):
-            _until_done(stand, load.name)
+            until_done(stand)
             with stand.broken("wiped"):
                 server.client().flushall()
             stand.configure(lease=stand.lease_s)
-            _until_done(stand, load.name)
+            until_done(stand)
             time.sleep(1)
         trial.judge(
             stand,
@@ -161,7 +160,7 @@ def full(trial: Trial) -> None:
             server.client().config_set("maxmemory", "1mb")
             refused = stand.load(rate=50, most=50, deadline_s=20)
             time.sleep(2 * stand.lease_s)
-            _staff(stand, 3)
+            staff(stand, 3)
             began = time.monotonic()
             until(lambda: not load.running and not refused.running, "a drained queue", 90)  # noqa: B023
             trial.note(f"500 drained in {time.monotonic() - began:.1f} s while full")
@@ -175,20 +174,20 @@ def busy_script(trial: Trial) -> None:
     """A foreign script keeps Redis busy for eight seconds (BUSY)."""
     script = "local e = redis.call('TIME')[1] + 8 while redis.call('TIME')[1] + 0 < e do end"
     with valkey(busy_reply_threshold=500) as server, trial.stand(server) as stand:
-        _staff(stand, 3)
-        load = stand.load(rate=40, deadline_s=60)
+        staff(stand, 3)
+        stand.load(rate=40, deadline_s=60)
         for _ in range(trial.repeat):
             with stand.broken("away"):
                 server.client(timeout=20).eval(script, 0)
-            _until_done(stand, load.name)
+            until_done(stand)
         trial.judge(stand, doubles_by=())
 
 
 def max_clients(trial: Trial) -> None:
     """No connection is left for us: back off, do not storm."""
     with valkey() as server, trial.stand(server) as stand:
-        _staff(stand, 3)
-        load = stand.load(rate=40, deadline_s=60)
+        staff(stand, 3)
+        stand.load(rate=40, deadline_s=60)
         client = server.client()
         for _ in range(trial.repeat):
             before = client.info("stats")["rejected_connections"]
@@ -200,7 +199,7 @@ def max_clients(trial: Trial) -> None:
             tried = (client.info("stats")["rejected_connections"] - before) / 5 / 4
             trial.note(f"{tried:.0f} connects/s a process")
             trial.expect(that=tried < 20, what=f"{tried:.0f} connects a second and process")
-            _until_done(stand, load.name)
+            until_done(stand)
         trial.judge(stand, doubles_by=())
 
 
@@ -208,7 +207,7 @@ def no_active_expiry(trial: Trial) -> None:
     """DEBUG SET-ACTIVE-EXPIRE 0: nothing may depend on keys vanishing by themselves."""
     with valkey() as server, trial.stand(server) as stand:
         server.client().execute_command("DEBUG SET-ACTIVE-EXPIRE", "0")
-        _staff(stand, 3)
+        staff(stand, 3)
         stand.load(rate=60, deadline_s=30)
         for _ in range(trial.repeat):
             victim = stand.workers[0]
@@ -221,13 +220,13 @@ def no_active_expiry(trial: Trial) -> None:
 def outage(trial: Trial) -> None:
     """Redis is away for two leases while handlers run: nobody's lease ends, none runs twice."""
     with valkey(**_AOF) as server, trial.stand(server) as stand:
-        _staff(stand, 3)
-        load = stand.load(rate=6, ms=(100, 8000), deadline_s=90)
+        staff(stand, 3)
+        stand.load(rate=6, ms=(100, 8000), deadline_s=90)
         for index in range(trial.repeat):
             time.sleep(3)
             with stand.broken("away"):
                 _away(server, 2 * stand.lease_s, killed=index % 2 == 0)
-            _until_done(stand, load.name)
+            until_done(stand)
         trial.judge(stand, doubles_by=())
 
 
@@ -239,26 +238,6 @@ def _away(server: Server, duration_s: float, *, killed: bool) -> None:
     else:
         with server.paused():
             time.sleep(duration_s)
-
-
-def _staff(stand: Stand, count: int) -> None:
-    for _ in range(count):
-        stand.worker()
-
-
-def _until_done(stand: Stand, load: str) -> None:
-    """Until a request that was sent after now is done."""
-    file = stand.folder / f"{load}.jsonl"
-    before = file.stat().st_size
-
-    def served() -> bool:
-        with file.open("rb") as lines:
-            lines.seek(before)
-            fresh = [json.loads(line) for line in lines.read().rpartition(b"\n")[0].splitlines()]
-        sent = {event["n"] for event in fresh if event["e"] == "submit"}
-        return any(e["e"] == "end" and e["word"] == "done" and e["n"] in sent for e in fresh)
-
-    until(served, "a request that is served again", 60)
 
 
 def _calls(stats: dict[str, dict[str, int]]) -> int:

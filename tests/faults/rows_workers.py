@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 
@@ -11,7 +10,7 @@ from tests.servers import valkey
 from .processes import until
 from .recorded import POINTS
 from .rows import Row, Trial
-from .stand import Stand
+from .waiting import staff, until_busy
 
 _TOGETHER = 3
 
@@ -19,11 +18,11 @@ _TOGETHER = 3
 def worker_kill(trial: Trial) -> None:
     """Several of eight workers die at a time, under one load, and are replaced."""
     with valkey() as server, trial.stand(server) as stand:
-        _staff(stand, 8, concurrency=4)
+        staff(stand, 8, concurrency=4)
         stand.load(rate=80, deadline_s=60)
         killed = 0
         while killed < trial.repeat:
-            _until_busy(stand)
+            until_busy(stand)
             several = min(_TOGETHER, trial.repeat - killed)
             for victim in stand.random.sample(stand.workers[:5], several):
                 stand.kill(victim)
@@ -38,7 +37,7 @@ def crash_points(trial: Trial) -> None:
     """A worker kills itself at each of six points of its work."""
     for point in POINTS:
         with valkey() as server, trial.stand(server, lease_s=1.0) as stand:
-            _staff(stand, 2, concurrency=4)
+            staff(stand, 2, concurrency=4)
             stand.load(rate=60, deadline_s=60)
             for done in range(0, trial.repeat, 2):
                 several = [
@@ -58,10 +57,10 @@ def crash_points(trial: Trial) -> None:
 def worker_stop(trial: Trial) -> None:
     """Workers freeze for three leases and come back with leases that are long gone."""
     with valkey() as server, trial.stand(server, lease_s=1.0) as stand:
-        _staff(stand, 5, concurrency=4)
+        staff(stand, 5, concurrency=4)
         stand.load(rate=60, deadline_s=60)
         for done in range(0, trial.repeat, 2):
-            _until_busy(stand)
+            until_busy(stand)
             one, other = stand.random.sample(stand.workers, 2)
             with stand.stopped(one):
                 if trial.repeat - done > 1:
@@ -81,7 +80,7 @@ def all_workers(trial: Trial) -> None:
             boss = stand.supervised(2)
             until(lambda boss=boss: len(boss.children()) == 2, "children")  # type: ignore[misc]
             names = [f"worker-{pid}" for pid in boss.children()]
-            _until_busy(stand, names)
+            until_busy(stand, names)
             with stand.broken("kill", *names):
                 boss.kill_all()
             stand.drop(boss)
@@ -92,11 +91,11 @@ def all_workers(trial: Trial) -> None:
 def worker_term(trial: Trial) -> None:
     """SIGTERM under load: what runs is finished or handed back, never both."""
     with valkey() as server, trial.stand(server) as stand:
-        _staff(stand, 3, concurrency=4)
+        staff(stand, 3, concurrency=4)
         stand.load(rate=80, deadline_s=60)
         slowest = 0.0
         for _ in range(trial.repeat):
-            _until_busy(stand)
+            until_busy(stand)
             leaving = stand.workers[0]
             began = time.monotonic()
             leaving.send(signal.SIGTERM)
@@ -112,10 +111,10 @@ def worker_term(trial: Trial) -> None:
 def term_then_kill(trial: Trial) -> None:
     """SIGTERM, and kill -9 a second later while handlers still run."""
     with valkey() as server, trial.stand(server) as stand:
-        _staff(stand, 3, concurrency=4)
+        staff(stand, 3, concurrency=4)
         stand.load(rate=12, ms=(500, 2500), deadline_s=60)
         for _ in range(trial.repeat):
-            _until_busy(stand)
+            until_busy(stand)
             leaving = stand.workers[0]
             leaving.send(signal.SIGTERM)
             stand.worker(concurrency=4)
@@ -158,7 +157,7 @@ def cpu_bound(trial: Trial) -> None:
     """Handlers that compute for five leases, in a thread and on the event loop."""
     for route in ("thread", "block"):
         with valkey() as server, trial.stand(server, lease_s=1.0) as stand:
-            _staff(stand, 2, concurrency=2)
+            staff(stand, 2, concurrency=2)
             stand.load(
                 route=route,
                 ms=(5000, 5000),
@@ -168,30 +167,6 @@ def cpu_bound(trial: Trial) -> None:
                 deadline_s=120,
             )
             trial.judge(stand, doubles_by=())
-
-
-def _staff(stand: Stand, count: int, *, concurrency: int) -> None:
-    for _ in range(count):
-        stand.worker(concurrency=concurrency)
-
-
-def _until_busy(stand: Stand, names: list[str] | None = None) -> None:
-    """Until each worker (or those of these names) has begun something since now."""
-    wanted = names or [worker.name for worker in stand.workers]
-    files = [stand.folder / f"{name}.jsonl" for name in wanted]
-    sizes = {file: _size(file) for file in files}
-    until(
-        lambda: all(_size(file) > sizes[file] for file in files),
-        "work for every worker",
-        60,
-    )
-
-
-def _size(file: os.PathLike[str]) -> int:
-    try:
-        return os.stat(file).st_size
-    except FileNotFoundError:
-        return 0
 
 
 ROWS = (

@@ -25,7 +25,7 @@ from pyclient import Queue
 from tests.leaks import leaked_keys
 
 from .backend import PORT, SOCKET
-from .bounds import check
+from .bounds import check, gap
 from .checks import Report, Rules
 from .history import ROLE, Recorder, read
 from .load import Plan
@@ -37,7 +37,8 @@ LEASE_S = 2.0
 
 
 class Stand:
-    """`url` is where the product connects; `look` gives clients that see all of Redis."""
+    """`url` is where Redis is; `look` gives clients that see all of it; `via` is what the product
+    is told, where something stands between."""
 
     def __init__(
         self,
@@ -47,10 +48,12 @@ class Stand:
         seed: int,
         lease_s: float = LEASE_S,
         limit: int = 0,
+        via: str = "",
         env: dict[str, str] | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="faults-", dir="/tmp"))
         self.url = url
+        self.via = via or url
         self.look = look
         self.lease_s = lease_s
         self.limit = limit
@@ -222,6 +225,11 @@ class Stand:
         """The history so far."""
         return Stories(read(self.folder))
 
+    def gap(self, since: int) -> float:
+        """The longest time since then in which nothing was done, in seconds."""
+        stories = self.stories()
+        return gap(stories, since, stories.last)
+
     # -- inside -----------------------------------------------------------------------------
 
     def _collect_gaveup(self) -> None:
@@ -232,7 +240,7 @@ class Stand:
     def _product(self) -> dict[str, str]:
         port = (self.folder / PORT).read_text()
         return {
-            "PEAK_REDIS_URL": self.url,
+            "PEAK_REDIS_URL": self.via,
             "PEAK_QUEUE": QUEUE,
             "PEAK_LEASE": str(self.lease_s),
             "PEAK_LOG": "json",
@@ -253,7 +261,7 @@ class Stand:
         return child
 
     def _base(self) -> dict[str, str]:
-        return {"FAULTS_URL": self.url, "FAULTS_QUEUE": QUEUE, **self._env}
+        return {"FAULTS_URL": self.via, "FAULTS_QUEUE": QUEUE, **self._env}
 
     def _load(self, module: str, plan: Plan, env: dict[str, str]) -> Child:
         child = self._child("load", [f"tests.faults.{module}"], {**plan.as_env(), **env})

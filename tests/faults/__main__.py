@@ -19,8 +19,9 @@ from pathlib import Path
 from . import rows_network, rows_redis, rows_workers, table
 from .rows import PROFILES, Outcome, Row, run_row
 
+_KINDS = (rows_workers, rows_redis, rows_network, rows_topology)
 ROWS: tuple[Row, ...] = tuple(
-    sorted((*rows_workers.ROWS, *rows_redis.ROWS, *rows_network.ROWS), key=lambda row: row.number)
+    sorted((row for kind in _KINDS for row in kind.ROWS), key=lambda row: row.number)
 )
 
 

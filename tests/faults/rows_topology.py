@@ -195,17 +195,13 @@ def _follows(node: Server, primary: Server) -> bool:
 
 ROWS = (
     Row(38, "Sentinel: primary kill -9", "T", (0, 20, 20), _row(_watched, kill_watched)),
-    Row(
-        39, "Sentinel: primary frozen 8 s, returns", "T", (0, 5, 20), _row(_watched, freeze_watched)
-    ),
+    Row(39, "Sentinel: primary frozen for 8 s", "T", (0, 5, 20), _row(_watched, freeze_watched)),
     Row(40, "Sentinel: planned switch", "T", (0, 20, 20), _row(_watched, planned_switch)),
     Row(41, "all Sentinels killed for 5 s", "T", (0, 5, 20), _row(_watched, no_sentinels)),
     Row(42, "Cluster: primary kill -9", "C", (0, 20, 20), _row(_slotted, kill_slotted)),
     Row(43, "Cluster: CLUSTER FAILOVER", "C", (0, 5, 50), _row(_slotted, manual_failover)),
     Row(44, "Cluster: primary frozen 8 s", "C", (0, 5, 20), _row(_slotted, freeze_slotted)),
     Row(46, "Cluster: 2 of 3 primaries away", "C", (0, 5, 20), _row(_slotted, cluster_down)),
-    Row(
-        47, "replica lags 5 s, then primary dies", "T", (0, 5, 20), _row(_watched, lagging_replica)
-    ),
+    Row(47, "a replica lags, then primary dies", "T", (0, 5, 20), _row(_watched, lagging_replica)),
     Row(55, "Sentinel: bare SENTINEL FAILOVER", "T", (0, 5, 20), _row(_watched, bare_switch)),
 )

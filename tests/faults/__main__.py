@@ -16,10 +16,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import rows_network, rows_redis, rows_topology, rows_workers, table
+from . import rows_http, rows_limits, rows_network, rows_redis, rows_topology, rows_workers, table
 from .rows import PROFILES, Outcome, Row, run_row
 
-_KINDS = (rows_workers, rows_redis, rows_network, rows_topology)
+_KINDS = (rows_http, rows_limits, rows_workers, rows_redis, rows_network, rows_topology)
 ROWS: tuple[Row, ...] = tuple(
     sorted((row for kind in _KINDS for row in kind.ROWS), key=lambda row: row.number)
 )

@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +21,7 @@ from .processes import end_with_conductor
 
 SOCKET = "backend.sock"
 PORT = "backend.port"
+_LENGTH = re.compile(rb"(?i)content-length: *(\d+)")
 _RUNS = itertools.count(1)
 
 
@@ -45,14 +47,18 @@ class Backend:
         """Requests of the forwarding worker, one after the other."""
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
-                await self._answer(head, writer)
+                await self._answer(head, reader, writer)
         except (OSError, asyncio.IncompleteReadError):
             pass  # the caller has closed, or was killed
         finally:
             writer.close()
 
-    async def _answer(self, head: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _answer(
+        self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         target = urlsplit(head.split(b" ", 2)[1].decode())
+        if length := _LENGTH.search(head):
+            await reader.readexactly(int(length[1]))
         n, query = target.path.rpartition("/")[2], parse_qs(target.query)
         await self._run(n, "", 0, "", float(query.get("ms", ["0"])[0]))
         body = n.encode() + b"." * int(query.get("size", ["0"])[0])

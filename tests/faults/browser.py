@@ -1,7 +1,7 @@
 """`python -m tests.faults.browser`: clients of the gateway, as a load.
 
-Kinds: `get`; `leave`, a client that goes before the answer. One connection a request, so that
-nothing but the queue ties requests together.
+Kinds: `get`; `post`, which may have acted and so is never repeated; `leave`, a client that goes
+before the answer. One connection a request: nothing but the queue ties requests together.
 """
 
 from __future__ import annotations
@@ -53,8 +53,10 @@ class Browser:
         try:
             size = self._plan.pad
             target = f"/l{request.level}/{request.n}?ms={request.ms}&size={size}"
-            head = f"GET {target} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
-            writer.write(head.encode())
+            post = request.kind == "post"
+            head = f"{'POST' if post else 'GET'} {target} HTTP/1.1\r\nHost: t\r\n"
+            head += "Content-Length: 4\r\n" if post else ""
+            writer.write(f"{head}Connection: close\r\n\r\n{'body' if post else ''}".encode())
             top = await reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"(?i)content-length: (\d+)", top)
             body = await reader.readexactly(int(length[1]) if length else 0)

@@ -119,7 +119,8 @@ def check_phantoms(stories: Stories, rules: Rules, report: Report) -> None:
     for task in stories.tasks.values():
         if task.effects and task.word == "refused":
             report.add("C2", f"{task.n} was refused, and ran")
-        if task.effects and task.word == "unavailable" and not task.unknown:
+        sure = task.word == "unavailable" and not task.unknown and task.admitted is None
+        if task.effects and sure:
             report.add("C2", f"{task.n} was told that nothing was sent, and ran")
 
 

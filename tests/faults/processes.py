@@ -204,7 +204,7 @@ def environment(role: str, folder: Path) -> dict[str, str]:
     return {**kept, **path, FOLDER: str(folder), ROLE: role}
 
 
-def until(condition: Callable[[], object], what: str, timeout: float = 20.0) -> None:
+def until(condition: Callable[[], object], what: str, timeout: float = 60.0) -> None:
     """Poll until it holds. Raises AssertionError."""
     end = time.monotonic() + timeout
     while not condition():

@@ -49,6 +49,8 @@ class Trial:
         if gap_since:
             stories = stand.stories()
             self.notes.append(f"longest gap {gap(stories, gap_since, stories.last):.1f} s")
+        if report.findings:
+            stand.keep()
         self.reports.append(report)
         return report
 

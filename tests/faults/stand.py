@@ -85,9 +85,15 @@ class Stand:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None and (keep := os.environ.get("FAULTS_KEEP")):
-            shutil.copytree(self.folder, Path(keep) / self.folder.name, ignore=_no_sockets)
+        if error is not None:
+            self.keep()
         self._close()
+
+    def keep(self) -> None:
+        """Copy histories and logs to $FAULTS_KEEP, where that is set, for whoever looks."""
+        if kept := os.environ.get("FAULTS_KEEP"):
+            place = Path(kept) / self.folder.name
+            shutil.copytree(self.folder, place, ignore=_no_sockets, dirs_exist_ok=True)
 
     # -- processes --------------------------------------------------------------------------
 

@@ -18,11 +18,12 @@ from worker_app import Context, Worker
 
 from .backend import SOCKET
 from .history import FOLDER, Recorder
-from .recorded import Crash, wrap
+from .recorded import Crash, disguise, wrap
 
 record = Recorder.of_environment()
 crash = Crash(record)
 wrap(record, crash)
+disguise()
 worker = Worker(
     os.environ.get("FAULTS_QUEUE", "faults"),
     url=os.environ["FAULTS_URL"],

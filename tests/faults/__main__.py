@@ -16,7 +16,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import rows_http, rows_limits, rows_network, rows_redis, rows_topology, rows_workers, table
+from . import (
+    rows_http,
+    rows_limits,
+    rows_network,
+    rows_redis,
+    rows_topology,
+    rows_workers,
+    table,
+)
 from .rows import PROFILES, Outcome, Row, run_row
 
 _KINDS = (rows_http, rows_limits, rows_workers, rows_redis, rows_network, rows_topology)

@@ -43,7 +43,7 @@ class Stand:
     def __init__(
         self,
         url: str,
-        look: Callable[[], redis.Redis | redis.RedisCluster],
+        look: Callable[[], redis.Redis],
         *,
         seed: int,
         lease_s: float = LEASE_S,
@@ -214,8 +214,7 @@ class Stand:
         while any(left[name] for name in names) and time.monotonic() < end:
             time.sleep(0.1)
             left = self.gauge()
-        client = self.look()
-        keys = leaked_keys(client)  # type: ignore[arg-type]
+        keys = leaked_keys(self.look())
         found: dict[str, Any] = {name: left[name] for name in names}
         self.record("rest", left={**found, "keys without a TTL": keys[:10]})
         self._rested = True

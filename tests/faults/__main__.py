@@ -26,6 +26,7 @@ from . import (
     table,
 )
 from .rows import PROFILES, Outcome, Row, run_row
+from .soak import soak
 
 _KINDS = (rows_http, rows_limits, rows_workers, rows_redis, rows_network, rows_topology)
 ROWS: tuple[Row, ...] = tuple(
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for row in ROWS:
             print(f"{row.number:3} {row.mode:3} {row.fault:40} {'/'.join(map(str, row.counts))}")
         return 0
+    if args.soak:
+        return _soaked(args)
     chosen = _chosen(parser, args.row, args.profile)
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 30)
     print(f"profile {args.profile}, seed {seed}, {len(chosen)} rows", flush=True)
@@ -62,6 +65,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
+def _soaked(args: argparse.Namespace) -> int:
+    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 30)
+    print(f"soak of {args.soak:g} minutes, seed {seed}", flush=True)
+    outcome = soak(args.soak, seed)
+    print("\n".join([table.head(), table.line(outcome), *table.details(outcome)]))
+    if args.json:
+        text = table.as_json([outcome], profile="soak", seed=seed)
+        Path(args.json).write_text(text + "\n", encoding="utf-8")
+    return 1 if outcome.state == "failed" else 0
+
+
 def _parser() -> argparse.ArgumentParser:
     assert __doc__
     parser = argparse.ArgumentParser(
@@ -75,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeat", type=int, metavar="K", help="so often instead of the profile's")
     parser.add_argument("--seed", type=int, metavar="S", help="of the load's and nemesis' choices")
     parser.add_argument("--json", metavar="FILE", help="write everything there")
+    parser.add_argument(
+        "--soak", type=float, metavar="MINUTES", help="a random nemesis for so long"
+    )
     parser.add_argument("--list", action="store_true", help="the rows and their counts")
     return parser
 

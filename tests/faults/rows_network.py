@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from pyclient.scripts import load_scripts
 from tests.servers import valkey
@@ -51,7 +52,7 @@ def half_open(trial: Trial) -> None:
     with (
         valkey() as server,
         Proxy(server.url) as proxy,
-        trial.stand(server, via=proxy.url) as stand,
+        trial.stand(server, via=proxy.url, **options) as stand,
     ):
         staff(stand, 3, FAULTS_URL=stand.url)
         stand.load(rate=40, deadline_s=60)
@@ -69,7 +70,7 @@ def bad_line(trial: Trial) -> None:
     with (
         valkey() as server,
         Proxy(server.url) as proxy,
-        trial.stand(server, via=proxy.url) as stand,
+        trial.stand(server, via=proxy.url, **options) as stand,
     ):
         proxy.delay = lambda rand: rand.uniform(0.01, 0.09)
         proxy.resets = 0.01
@@ -87,7 +88,7 @@ def lost_replies(trial: Trial) -> None:
     with (
         valkey() as server,
         Proxy(server.url) as proxy,
-        trial.stand(server, via=proxy.url) as stand,
+        trial.stand(server, via=proxy.url, **options) as stand,
     ):
         staff(stand, 3)
         mix = {"call": 4, "submit": 4, "keyed": 2, "cancel": 2}
@@ -112,7 +113,7 @@ def late_replies(trial: Trial) -> None:
     with (
         valkey() as server,
         Proxy(server.url) as proxy,
-        trial.stand(server, via=proxy.url) as stand,
+        trial.stand(server, via=proxy.url, **options) as stand,
     ):
         staff(stand, 3)
         stand.load(rate=40, deadline_s=60)
@@ -132,7 +133,7 @@ def narrow_line(trial: Trial) -> None:
     with (
         valkey() as server,
         Proxy(server.url) as proxy,
-        trial.stand(server, via=proxy.url) as stand,
+        trial.stand(server, via=proxy.url, **options) as stand,
     ):
         staff(stand, 2)
         load = stand.load(rate=60, pad=2000, ms=(1, 20), deadline_s=20)
@@ -153,7 +154,7 @@ def cancelled_calls(trial: Trial) -> None:
     with (
         valkey() as server,
         Proxy(server.url) as proxy,
-        trial.stand(server, via=proxy.url) as stand,
+        trial.stand(server, via=proxy.url, **options) as stand,
     ):
         proxy.delay = lambda rand: rand.uniform(0.0, 0.004)
         staff(stand, 2, concurrency=64)
@@ -176,12 +177,12 @@ def cancelled_calls(trial: Trial) -> None:
 
 
 @contextlib.contextmanager
-def _behind(trial: Trial) -> Iterator[tuple[Proxy, Stand]]:
+def _behind(trial: Trial, **options: Any) -> Iterator[tuple[Proxy, Stand]]:
     """A stand whose processes all reach Redis through a proxy."""
     with (
         valkey() as server,
         Proxy(server.url, seed=trial.seed) as proxy,
-        trial.stand(server, via=proxy.url) as stand,
+        trial.stand(server, via=proxy.url, **options) as stand,
     ):
         yield proxy, stand
 

@@ -48,12 +48,9 @@ def long_partition(trial: Trial) -> None:
 
 
 def half_open(trial: Trial) -> None:
-    """Every connection of the callers stays open and carries nothing more."""
-    with (
-        valkey() as server,
-        Proxy(server.url) as proxy,
-        trial.stand(server, via=proxy.url, **options) as stand,
-    ):
+    """Every connection of the callers stays open and carries nothing more. That is noticed after
+    five seconds: hence a lease of eight, since a shorter one takes the inbox along."""
+    with _behind(trial, lease_s=8.0) as (proxy, stand):
         staff(stand, 3, FAULTS_URL=stand.url)
         stand.load(rate=40, deadline_s=60)
         for _ in range(trial.repeat):
@@ -67,11 +64,7 @@ def half_open(trial: Trial) -> None:
 
 def bad_line(trial: Trial) -> None:
     """50 ± 40 ms each way back and 1 % resets, so that connections overtake each other."""
-    with (
-        valkey() as server,
-        Proxy(server.url) as proxy,
-        trial.stand(server, via=proxy.url, **options) as stand,
-    ):
+    with _behind(trial) as (proxy, stand):
         proxy.delay = lambda rand: rand.uniform(0.01, 0.09)
         proxy.resets = 0.01
         staff(stand, 3)
@@ -85,11 +78,7 @@ def bad_line(trial: Trial) -> None:
 def lost_replies(trial: Trial) -> None:
     """Each script's call is cut off before Redis sees it, and after Redis has done it."""
     shas = {name: script.sha.encode() for name, script in load_scripts().items()}
-    with (
-        valkey() as server,
-        Proxy(server.url) as proxy,
-        trial.stand(server, via=proxy.url, **options) as stand,
-    ):
+    with _behind(trial) as (proxy, stand):
         staff(stand, 3)
         mix = {"call": 4, "submit": 4, "keyed": 2, "cancel": 2}
         stand.load(rate=40, ms=(5, 1200), deadline_s=60, mix=mix)
@@ -110,11 +99,7 @@ def lost_replies(trial: Trial) -> None:
 def late_replies(trial: Trial) -> None:
     """Replies that come after the call was given up, and replies that never come."""
     shas = {name: script.sha.encode() for name, script in load_scripts().items()}
-    with (
-        valkey() as server,
-        Proxy(server.url) as proxy,
-        trial.stand(server, via=proxy.url, **options) as stand,
-    ):
+    with _behind(trial) as (proxy, stand):
         staff(stand, 3)
         stand.load(rate=40, deadline_s=60)
         for index in range(trial.repeat):
@@ -130,11 +115,7 @@ def late_replies(trial: Trial) -> None:
 
 def narrow_line(trial: Trial) -> None:
     """1 Mbit/s for everybody, with 2 KB a task: memory stays flat, what is too much is refused."""
-    with (
-        valkey() as server,
-        Proxy(server.url) as proxy,
-        trial.stand(server, via=proxy.url, **options) as stand,
-    ):
+    with _behind(trial) as (proxy, stand):
         staff(stand, 2)
         load = stand.load(rate=60, pad=2000, ms=(1, 20), deadline_s=20)
         until_done(stand)
@@ -151,11 +132,7 @@ def narrow_line(trial: Trial) -> None:
 
 def cancelled_calls(trial: Trial) -> None:
     """Callers that leave at any moment, on a line that is late: nobody gets another's answer."""
-    with (
-        valkey() as server,
-        Proxy(server.url) as proxy,
-        trial.stand(server, via=proxy.url, **options) as stand,
-    ):
+    with _behind(trial) as (proxy, stand):
         proxy.delay = lambda rand: rand.uniform(0.0, 0.004)
         staff(stand, 2, concurrency=64)
         mix = {"cancel": 3, "call": 1}

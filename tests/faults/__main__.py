@@ -28,7 +28,15 @@ from . import (
 from .rows import PROFILES, Outcome, Row, run_row
 from .soak import soak
 
-_KINDS = (rows_http, rows_limits, rows_workers, rows_redis, rows_network, rows_topology)
+_KINDS = (
+    rows_http,
+    rows_limits,
+    rows_machine,
+    rows_workers,
+    rows_redis,
+    rows_network,
+    rows_topology,
+)
 ROWS: tuple[Row, ...] = tuple(
     sorted((row for kind in _KINDS for row in kind.ROWS), key=lambda row: row.number)
 )

@@ -205,13 +205,13 @@ def check_order(stories: Stories, rules: Rules, report: Report) -> None:
     first.sort(key=lambda pair: pair[0].fence, reverse=True)
     oldest: dict[int, tuple[int, str]] = {}  # by level, of those leased later: in line since
     for lease, task in first:
+        own = lease.level if task.route == "http" else task.level  # which a gateway chooses
         for level, (since, n) in oldest.items():
-            until = lease.asked if level < task.level else task.submitted
-            if level <= task.level and since < min(until, lease.asked):
-                report.add("C6", f"{task.n} (level {task.level}) overtook {n} (level {level})")
+            until = lease.asked if level < own else task.submitted
+            if level <= own and since < min(until, lease.asked):
+                report.add("C6", f"{task.n} (level {own}) overtook {n} (level {level})")
         if task.admitted is not None:
-            known = oldest.get(task.level, (NEVER, ""))
-            oldest[task.level] = min(known, (task.admitted, task.n))
+            oldest[own] = min(oldest.get(own, (NEVER, "")), (task.admitted, task.n))
 
 
 def check_identity(stories: Stories, rules: Rules, report: Report) -> None:

@@ -47,7 +47,7 @@ class Nemesis:
     def staff(self) -> None:
         """As many workers as there should be."""
         while len(self._stand.workers) < _WORKERS:
-            self._stand.worker(concurrency=4)
+            self._stand.worker(concurrency=4, **self._stand.product())
 
     # -- faults -----------------------------------------------------------------------------
 

@@ -113,12 +113,12 @@ class Stand:
     def forwarder(self, **env: str) -> Process:
         """A worker that sends requests on to the backend."""
         words = ["tests.faults.forwarder:worker", "--lifeline", "{lifeline}"]
-        return self._forked(words, {**self._product(), **env})
+        return self._forked(words, {**self.product(), **env})
 
     def gateway(self, **env: str) -> Child:
         """`python -m gateway_app`, ready."""
         listen = {"FAST_PRIORITY_HOST": "127.0.0.1", "FAST_PRIORITY_PORT": "0"}
-        child = self._child("gateway", ["gateway_app"], {**self._product(), **listen, **env})
+        child = self._child("gateway", ["gateway_app"], {**self.product(), **listen, **env})
         self.gateways.append(child)
         until(lambda: child.says("gateway listens"), f"a gateway: {child.output()}")
         return child
@@ -242,7 +242,8 @@ class Stand:
             if not worker.running and worker.poll() not in (0, -signal.SIGKILL):
                 self.saw(f"worker ended with {worker.poll()}")
 
-    def _product(self) -> dict[str, str]:
+    def product(self) -> dict[str, str]:
+        """Settings for gateways and for workers that forward."""
         port = (self.folder / PORT).read_text()
         return {
             "PEAK_REDIS_URL": self.via,

@@ -19,6 +19,7 @@ from pathlib import Path
 from . import (
     rows_http,
     rows_limits,
+    rows_machine,
     rows_network,
     rows_redis,
     rows_topology,

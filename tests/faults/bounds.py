@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 from .checks import (
@@ -163,8 +164,7 @@ def check(stories: Stories, rules: Rules) -> Report:
     return report
 
 
-def gap(stories: Stories, since: int, until: int) -> float:
-    """The longest time in which nothing was done, in seconds."""
-    done = [t.ended for t in stories.tasks.values() if t.word == "done" and t.ended]
+def longest_gap(done: Iterable[int], since: int, until: int) -> float:
+    """The longest time between the two in which nothing was done, in seconds."""
     times = sorted([since, *(t for t in done if since <= t <= until), until])
-    return seconds(max((b - a for a, b in pairwise(times)), default=0))
+    return seconds(max(b - a for a, b in pairwise(times)))

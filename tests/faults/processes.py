@@ -204,6 +204,17 @@ def environment(role: str, folder: Path) -> dict[str, str]:
     return {**kept, **path, FOLDER: str(folder), ROLE: role}
 
 
+def port_of(gateway: Process) -> int:
+    """Where a gateway listens, from its log."""
+    at = gateway.output().partition('"url":')[2]
+    return int(at.partition("://")[2].partition('"')[0].rpartition(":")[2].rstrip("/"))
+
+
+def no_sockets(folder: str, names: list[str]) -> list[str]:
+    """What `copytree` has to leave out."""
+    return [name for name in names if Path(folder, name).is_socket()]
+
+
 def until(condition: Callable[[], object], what: str, timeout: float = 60.0) -> None:
     """Poll until it holds. Raises AssertionError."""
     end = time.monotonic() + timeout

@@ -14,7 +14,6 @@ from typing import Any
 
 from tests import servers
 
-from .bounds import gap
 from .checks import Finding, Report, Rules
 from .stand import Stand
 
@@ -47,8 +46,7 @@ class Trial:
         """Come to rest, check, keep the report."""
         report = stand.verdict(Rules(lease_s=stand.lease_s, **rules))
         if gap_since:
-            stories = stand.stories()
-            self.notes.append(f"longest gap {gap(stories, gap_since, stories.last):.1f} s")
+            self.notes.append(f"longest gap {stand.gap(gap_since):.1f} s")
         if report.findings:
             stand.keep()
         self.reports.append(report)

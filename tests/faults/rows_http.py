@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from tests.servers import Server, free_ports, valkey
 
+from .processes import port_of
 from .rows import Row, Trial
-from .stand import Stand, port_of
+from .stand import Stand
 from .waiting import until_done
 
 _SLOW = 200

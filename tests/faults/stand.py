@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -25,11 +26,11 @@ from pyclient import Queue
 from tests.leaks import leaked_keys
 
 from .backend import PORT, SOCKET
-from .bounds import check, gap
+from .bounds import check, longest_gap
 from .checks import Report, Rules
 from .history import ROLE, Recorder, read
 from .load import Plan
-from .processes import Child, Nursery, Process, until
+from .processes import Child, Nursery, Process, no_sockets, port_of, until
 from .story import Stories
 
 QUEUE = "faults"
@@ -93,7 +94,7 @@ class Stand:
         """Copy histories and logs to $FAULTS_KEEP, where that is set, for whoever looks."""
         if kept := os.environ.get("FAULTS_KEEP"):
             place = Path(kept) / self.folder.name
-            shutil.copytree(self.folder, place, ignore=_no_sockets, dirs_exist_ok=True)
+            shutil.copytree(self.folder, place, ignore=no_sockets, dirs_exist_ok=True)
 
     # -- processes --------------------------------------------------------------------------
 
@@ -232,8 +233,10 @@ class Stand:
 
     def gap(self, since: int) -> float:
         """The longest time since then in which nothing was done, in seconds."""
-        stories = self.stories()
-        return gap(stories, since, stories.last)
+        files = [self.folder / f"{load.name}.jsonl" for load in self.loads]
+        lines = (line for file in files for line in file.read_bytes().splitlines())
+        done = [json.loads(line)["t"] for line in lines if b'"word":"done"' in line]
+        return longest_gap(done, since, time.monotonic_ns())
 
     # -- inside -----------------------------------------------------------------------------
 
@@ -289,13 +292,3 @@ class Stand:
             child.close()
         self.record.close()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def port_of(gateway: Child) -> int:
-    """Where a gateway listens, from its log."""
-    at = gateway.output().partition('"url":')[2]
-    return int(at.partition("://")[2].partition('"')[0].rpartition(":")[2].rstrip("/"))
-
-
-def _no_sockets(folder: str, names: list[str]) -> list[str]:
-    return [name for name in names if Path(folder, name).is_socket()]

@@ -45,7 +45,8 @@ def _served(file: Path, begin: int) -> bool:
     with file.open("rb") as lines:
         lines.seek(begin)
         whole = lines.read().rpartition(b"\n")[0]
-    fresh = [json.loads(line) for line in whole.splitlines()]
+    told = (line for line in whole.splitlines() if b'"submit"' in line or b'"done"' in line)
+    fresh = [json.loads(line) for line in told]
     sent = {event["n"] for event in fresh if event["e"] == "submit"}
     return any(e["e"] == "end" and e["word"] == "done" and e["n"] in sent for e in fresh)
 

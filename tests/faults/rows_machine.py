@@ -56,7 +56,7 @@ def loading(trial: Trial) -> None:
         until(
             lambda: not server.client().info("persistence")["aof_rewrite_in_progress"], timeout=30
         )
-        with trial.stand(server) as stand:
+        with trial.stand(server, lease_s=15.0) as stand:  # longer than the absence
             staff(stand, 2)
             stand.load(rate=30, deadline_s=60)
             for _ in range(trial.repeat):

@@ -44,33 +44,33 @@ def steal() -> float:
 
 
 def session_cpu(leader: int) -> float:
-    """CPU seconds of all living processes of a session, with those of their ended children."""
-    total = 0
-    for folder in os.listdir("/proc"):
-        if not folder.isdigit():
-            continue
-        try:
-            fields = Path(f"/proc/{folder}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == leader:
-            total += sum(int(field) for field in fields[11:15])
-    return total / TICKS
+    """CPU seconds of a session's living processes and of all that descend from them, with those
+    of their ended children."""
+    return sum(int(field) for one in _family(leader) for field in one[11:15]) / TICKS
 
 
 def resident_bytes(leader: int) -> int:
-    """Memory of all living processes of a session."""
-    total = 0
+    """Memory of the same processes."""
+    return sum(int(one[21]) for one in _family(leader)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _family(leader: int) -> list[list[str]]:
+    """The fields of /proc/PID/stat, counted from the state on."""
+    everyone: dict[int, list[str]] = {}
     for folder in os.listdir("/proc"):
-        if not folder.isdigit():
-            continue
-        try:
-            fields = Path(f"/proc/{folder}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == leader:
-            total += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-    return total
+        if folder.isdigit():
+            try:
+                text = Path(f"/proc/{folder}/stat").read_text()
+            except OSError:
+                continue
+            everyone[int(folder)] = text.rpartition(")")[2].split()
+    family = {pid for pid, fields in everyone.items() if pid == leader or int(fields[3]) == leader}
+    grown = True
+    while grown:  # some start their children in sessions of their own
+        more = {pid for pid, fields in everyone.items() if int(fields[1]) in family} - family
+        family |= more
+        grown = bool(more)
+    return [everyone[pid] for pid in family if pid in everyone]
 
 
 def _processor() -> str:

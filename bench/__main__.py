@@ -26,7 +26,7 @@ from bench.harness import tables
 from bench.harness.options import REPEATS, Options
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("roundtrip", "queue", "ceiling", "http", "growth", "scripts", "scale")
+PARTS = ("roundtrip", "queue", "ceiling", "http", "growth", "scripts", "scale", "profile")
 
 
 def part(name: str) -> ModuleType:

@@ -4,6 +4,7 @@
     ./peak bench --peers [NAME …]  set up the systems to be measured against, once
     ./peak bench PART [--quick] [--json FILE] [--plots DIR]
     ./peak bench all [--quick]     every part, and docs/explanation/benchmarks.md from them
+    ./peak bench report            the page alone, from the results that are there
     ./peak bench URL --rate 50     an open-loop load on any HTTP address (peakshaver bench)
 
 `PYTHONPATH=. python -m bench PART` is the same, in an environment of your own.
@@ -15,13 +16,14 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench import peers
+from bench import peers, report
 from bench.harness import tables
 from bench.harness.options import REPEATS, Options
 
@@ -44,15 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
         os.execv(sys.executable, [sys.executable, str(ROOT / "bench" / "roundtrip.py"), *args])
     asked = parser().parse_args(args)
-    names = PARTS if asked.part == "all" else (asked.part,)
+    signal.signal(signal.SIGTERM, _end)  # so that what was started is ended
+    names = {"all": PARTS, "report": ()}.get(asked.part, (asked.part,))
     for name in names:
-        result = run(name, options_of(asked))
-        keep(result, asked)
-    if asked.part == "all":
-        from bench import report
-
+        keep(run(name, options_of(asked)), asked)
+    if asked.part in ("all", "report"):
         report.write()
     return 0
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(143)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
         description=f"{__doc__}\nparts:\n{summaries}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("part", choices=[*PARTS, "all"], metavar="PART")
+    made.add_argument("part", choices=[*PARTS, "all", "report"], metavar="PART")
     made.add_argument("--quick", action="store_true", help="one short repeat of everything")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     made.add_argument("--plots", type=Path, metavar="DIR", help="write PNG and SVG there")
@@ -102,16 +106,30 @@ def run(name: str, options: Options) -> dict[str, Any]:
 
 def keep(result: dict[str, Any], asked: argparse.Namespace) -> None:
     """Write what was asked for; of `all` everything, where the page takes it from."""
-    from bench import report
-
     file, folder = asked.json, asked.plots
     if asked.part == "all":
         file, folder = report.RESULTS / f"{result['part']}.json", report.RESULTS
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        file.write_text(json.dumps(_lean(result), indent=1, ensure_ascii=False) + "\n")
     if folder is not None:
         part(result["part"]).draw(result, folder)
+
+
+def _lean(value: Any) -> Any:
+    """Eight digits are enough, and the commands by name are kept of the medians only."""
+    if isinstance(value, float):
+        return float(f"{value:.8g}")
+    if isinstance(value, list):
+        return [_lean(one) for one in value]
+    if isinstance(value, dict):
+        runs = value.get("runs", {})
+        for run in (run for several in runs.values() for run in several):
+            for phase in run.values():
+                if isinstance(phase, dict):
+                    phase.pop("by_name", None)
+        return {name: _lean(one) for name, one in value.items()}
+    return value
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ lies in one cache folder outside of the checkout; what is there is left alone.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -80,6 +81,23 @@ def set_up(names: Sequence[str] = ()) -> int:
             (cache() / name).mkdir(parents=True, exist_ok=True)
             (cache() / name / ".ready").touch()
     return 1 if failed else 0
+
+
+def versions() -> dict[str, str]:
+    """Of each system that is set up: the release of its first package."""
+    found: dict[str, str] = {}
+    code = "import sys, importlib.metadata as m; print(m.version(sys.argv[1]))"
+    for name, packages in ENVIRONMENTS.items():
+        if name in ("floor", "http") or not ready(name):
+            continue
+        package = packages[0].partition("[")[0].partition("==")[0]
+        command = [str(python(name)), "-c", code, package]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        found[package] = done.stdout.strip() or "?"
+    for package in NODE if ready("node") else ():
+        text = (cache() / "node" / "node_modules" / package / "package.json").read_text()
+        found[f"{package} (Node)"] = json.loads(text)["version"]
+    return found
 
 
 def _environment(name: str) -> str:

@@ -16,6 +16,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 
+from pyclient.collector import calm
 from pyclient.errors import ConfigError
 from pyclient.settings import Settings, load
 
@@ -81,6 +82,7 @@ def _child(args: argparse.Namespace, settings: Settings) -> int:
         worker.concurrency = args.concurrency
     _bound_drain(worker, settings)
     Watchdog(worker, args.lifeline).start()
+    calm()
     code = _serve(worker)
     if any(not thread.daemon for thread in threading.enumerate()[1:]):
         # A thread of a handler is still there, and Python would wait for it.

@@ -6,8 +6,9 @@ concurrency and a room for each of ten routes, all above what is used.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -25,6 +26,11 @@ async def echo(payload: object) -> object:
     return payload
 
 
+worker = Worker("bench")
+for name in ROUTES:
+    worker.route(name)(echo)
+
+
 class Adapter(Base):
     """One `call` a round trip; a backlog by `submit_many`."""
 
@@ -35,10 +41,10 @@ class Adapter(Base):
     }
 
     def run_worker(self) -> None:
-        worker = Worker("bench", url=self.url, concurrency=self.worker_concurrency)
-        for name in ROUTES:
-            worker.route(name)(echo)
-        asyncio.run(worker.run())
+        os.environ["PEAK_REDIS_URL"] = self.url
+        served = ("-m", "worker_app", "bench.adapters.peakshaver:worker", "-p", "1")
+        count = str(self.worker_concurrency)
+        os.execv(sys.executable, [sys.executable, *served, "-c", count])
 
     async def open(self, concurrency: int) -> None:
         self._queue = Queue.from_url(self.url, name="bench")

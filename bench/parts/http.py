@@ -42,9 +42,18 @@ def measure(options: Options) -> dict[str, Any]:
                 chosen, options.repeats, lambda name, _: through(name, server, LEVELS, seconds)
             )
             rows = {name: medians(several) for name, several in runs.items()}
-            return {"settings": {"seconds": seconds}, "rows": rows, "runs": runs}
+            return {"settings": {"seconds": seconds, **_stated(rows)}, "rows": rows, "runs": runs}
 
         return result_of("http", options, server.name, all_of_it)
+
+
+def _stated(rows: dict[str, Any]) -> dict[str, str]:
+    """Process counts and limits of the gateways that have some."""
+    return {
+        name: " ".join(f"{key}={value}" for key, value in row["settings"].items())
+        for name, row in rows.items()
+        if row["settings"]
+    }
 
 
 def through(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench import peers
 from bench.harness import plots
 from bench.harness.options import Check, Options, interleaved, result_of, say
 from bench.harness.process import available
@@ -68,7 +69,12 @@ def measure(options: Options) -> dict[str, Any]:
                 lambda name, _: round_trips(name, server, LEVELS, seconds),
             )
             rows = {name: medians(several) for name, several in runs.items()}
-            return {"settings": settings(seconds), "rows": rows, "runs": runs}
+            return {
+                "settings": settings(seconds),
+                "peers": peers.versions(),
+                "rows": rows,
+                "runs": runs,
+            }
 
         return result_of("roundtrip", options, server.name, all_of_it)
 

@@ -17,6 +17,7 @@ from pyclient.demo.tally import Arrival, arrivals
 from pyclient.errors import ConfigError
 from pyclient.settings_parse import http_url
 
+from .hdr import Histogram
 from .output import OK, PROBLEM, print_json, print_table
 
 ROUNDTRIP = Path(__file__).resolve().parents[2] / "bench" / "roundtrip.py"
@@ -35,6 +36,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=_peak,
         metavar="RATE@SECONDS",
         help="then so many more seconds at this rate, and then --rate again",
+    )
+    parser.add_argument(
+        "--hdr", type=Path, metavar="FILE", help="write the times of what was ok, as HdrHistogram"
     )
 
 
@@ -67,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
     if count > _MOST:
         raise ConfigError(f"{count:,.0f} requests, expected {_MOST:,} at most")
     plan = make_plan(args.rate, args.seconds, args.peak)
-    figures = asyncio.run(_play(args.url, plan))
+    figures, times = asyncio.run(_play(args.url, plan))
+    if args.hdr is not None:
+        args.hdr.write_text(times.distribution())
     if args.json:
         print_json({"url": args.url, **figures})
     else:
@@ -97,23 +103,32 @@ def make_plan(rate: float, seconds: float, peak: tuple[float, float] | None) -> 
     return plan
 
 
-async def _play(url: str, plan: list[Arrival]) -> dict[str, Any]:
+async def _play(url: str, plan: list[Arrival]) -> tuple[dict[str, Any], Histogram]:
+    """The figures, and the times of what was ok: each from the moment at which it was due."""
     parts = urlsplit(url)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     peak = Peak(url, plan, raise_file_limit() - 64, lambda *_: path)
     await peak.play()
-    said = peak.tally.figures()
+    said, times = peak.tally.figures(), Histogram(peak.tally.ok_s["high"])
     plain = ("refused", "refused_p99_ms", "failed", "lost", "statuses")
-    by_class = ("offered", "ok", "p50_ms", "p99_ms")
-    return {
-        **{name: said[name]["high"] for name in by_class},
+    figures = {
+        **{name: said[name]["high"] for name in ("offered", "ok")},
+        **{f"p{name}_ms": _millis(times.at(float(name))) for name in ("50", "90", "99", "99.9")},
+        "longest_ms": _millis(times.longest_us if times.total else None),
         **{name: said[name] for name in plain},
         "seconds": round(plan[-1].at, 3) if plan else 0.0,
         "connections": peak.connections_made,
+        "client_late_p99_ms": said["client_late_p99_ms"],
+        "histogram_us": times.counts(),
     }
+    return figures, times
+
+
+def _millis(micros: int | None) -> float | None:
+    return None if micros is None else micros / 1000
 
 
 def _show(figures: dict[str, Any]) -> None:
-    head = ("OFFERED", "OK", "P50 MS", "P99 MS", "REFUSED", "FAILED", "LOST", "CONNECTIONS")
-    names = ("offered", "ok", "p50_ms", "p99_ms", "refused", "failed", "lost", "connections")
-    print_table(head, [[figures[name] for name in names]])
+    names = "offered ok p50_ms p90_ms p99_ms p99.9_ms longest_ms refused failed lost connections"
+    head = [name.replace("_", " ").upper() for name in names.split()]
+    print_table(head, [[figures[name] for name in names.split()]])

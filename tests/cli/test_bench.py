@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pyclient.cli.bench import make_plan
+from pyclient.cli.hdr import Histogram
 from tests.cli.support import environment, run, run_json
 
 
@@ -28,6 +29,34 @@ def test_it_counts_what_came_back(api: str) -> None:
     assert said["p50_ms"] >= 19
     assert said["statuses"] == {"200": 50}
     assert "OFFERED" in run("bench", api, "--rate", "20", "--seconds", "0.5").stdout
+
+
+def test_times_are_kept_as_a_histogram(api: str, tmp_path: Path) -> None:
+    words = ("--rate", "40", "--seconds", "0.5", "--hdr", str(tmp_path / "out.hgrm"), "--json")
+    said = run_json("bench", api, *words)
+    assert sum(count for _, count in said["histogram_us"]) == said["ok"] == 20
+    assert said["p50_ms"] <= said["p90_ms"] <= said["p99.9_ms"] <= said["longest_ms"]
+    assert "1.000000000000" in (tmp_path / "out.hgrm").read_text()
+
+
+@pytest.mark.parametrize("micros", [0, 1, 2047, 2048, 5001, 123_456, 9_999_999, 3_600_000_000])
+def test_a_bucket_of_the_histogram_is_no_wider_than_a_thousandth(micros: int) -> None:
+    times = Histogram([micros / 1e6, 7200.0])
+    assert micros <= (times.at(50) or 0) <= micros * 1.001
+
+
+def test_percentiles_of_the_histogram_are_by_nearest_rank() -> None:
+    times = Histogram(number / 1000 for number in range(1, 1001))
+    for percent in (0.1, 50, 90, 99, 99.9):
+        assert times.at(percent) == pytest.approx(percent * 10_000, rel=0.001)
+    assert times.at(100) == times.longest_us == 1_000_000
+    assert Histogram().at(50) is None
+    lines = times.distribution().splitlines()[2:]
+    shares = [float(line.split()[1]) for line in lines]
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert shares[-1] == 1
+    assert lines[-1].split()[2] == "1000"
 
 
 def test_nobody_there_is_a_problem() -> None:

@@ -27,7 +27,11 @@ class Resp:
         if path:
             self._socket = socket.socket(socket.AF_UNIX)
             self._socket.settimeout(60)
-            self._socket.connect(path)
+            try:
+                self._socket.connect(path)
+            except OSError:
+                self._socket.close()
+                raise
         else:
             self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self._file = self._socket.makefile("rb")

@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from bench.harness.bare import Bare
 from bench.harness.options import Check, Options, interleaved, result_of, say
@@ -30,7 +31,7 @@ LINES = {
     "peakshaver": "peakshaver, client and worker",
     "bare": "our scripts, bare hiredis client and worker",
 }
-PIPELINE = 64
+VALUE = "bench:value"
 Ask = Callable[[], Awaitable[Any]]
 
 
@@ -90,50 +91,56 @@ def in_c(program: Path, server: Server, seconds: float) -> dict[str, Any]:
 def redis_rows(server: Server, seconds: float) -> dict[str, Callable[[], dict[str, Any]]]:
     """Single commands over the clients that Python has; the keys are numbers in flight."""
 
-    def row(work: Callable[[int], Awaitable[dict[str, Any]]]) -> Callable[[], dict[str, Any]]:
+    def row(work: Callable[[str, int, float], Coroutine[Any, Any, dict[str, Any]]]) -> Any:
         def run() -> dict[str, Any]:
-            server.ask("SET", "bench:value", "x" * 200)
-            return {str(level): _run(work(level)) for level in LEVELS}
+            server.ask("SET", VALUE, "x" * 200)
+            return {str(level): fast(work(server.url, level, seconds)) for level in LEVELS}
 
         return run
 
-    async def pool(level: int) -> dict[str, Any]:
-        import redis.asyncio as redis
-
-        client: Any = redis.Redis.from_url(server.url, max_connections=600)
-        try:
-            return await timed(lambda: client.get("bench:value"), level, seconds)
-        finally:
-            await client.aclose()
-
-    async def pipeline(level: int) -> dict[str, Any]:
-        import redis.asyncio as redis
-
-        client: Any = redis.Redis.from_url(server.url)
-
-        async def some() -> None:
-            pipe = client.pipeline(transaction=False)
-            for _ in range(level):
-                pipe.get("bench:value")
-            await pipe.execute()
-
-        try:
-            return await timed(some, 1, seconds, each=level)
-        finally:
-            await client.aclose()
-
-    async def bare(level: int) -> dict[str, Any]:
-        link = await Bare.open(server.port)
-        try:
-            return await timed(lambda: link.call(b"GET", b"bench:value"), level, seconds)
-        finally:
-            link.close()
-
     return {
-        "redis-py GET, a pool": row(pool),
-        "redis-py GET, pipelines": row(pipeline),
-        "bare hiredis GET, one connection": row(bare),
+        "redis-py GET, a pool": row(over_a_pool),
+        "redis-py GET, pipelines": row(in_pipelines),
+        "bare hiredis GET, one connection": row(over_hiredis),
     }
+
+
+async def over_a_pool(url: str, in_flight: int, seconds: float) -> dict[str, Any]:
+    """redis-py as it comes: a connection for each call in flight."""
+    import redis.asyncio as redis
+
+    client: Any = redis.Redis.from_url(url, max_connections=600)
+    try:
+        return await timed(lambda: client.get(VALUE), in_flight, seconds)
+    finally:
+        await client.aclose()
+
+
+async def in_pipelines(url: str, in_flight: int, seconds: float) -> dict[str, Any]:
+    """redis-py, so many calls a pipeline."""
+    import redis.asyncio as redis
+
+    client: Any = redis.Redis.from_url(url)
+
+    async def some() -> None:
+        pipe = client.pipeline(transaction=False)
+        for _ in range(in_flight):
+            pipe.get(VALUE)
+        await pipe.execute()
+
+    try:
+        return await timed(some, 1, seconds, each=in_flight)
+    finally:
+        await client.aclose()
+
+
+async def over_hiredis(url: str, in_flight: int, seconds: float) -> dict[str, Any]:
+    """One connection, writes joined."""
+    link = await Bare.open(urlsplit(url).port or 6379)
+    try:
+        return await timed(lambda: link.call(b"GET", VALUE), in_flight, seconds)
+    finally:
+        link.close()
 
 
 async def timed(ask: Ask, in_flight: int, seconds: float, *, each: int = 1) -> dict[str, Any]:
@@ -158,15 +165,13 @@ async def timed(ask: Ask, in_flight: int, seconds: float, *, each: int = 1) -> d
     }
 
 
-def _run(work: Awaitable[dict[str, Any]]) -> dict[str, Any]:
-    async def main() -> dict[str, Any]:
-        return await work
-
+def fast(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """Run on uvloop, where it is."""
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(main())
-    return uvloop.run(main())
+        return asyncio.run(work)
+    return uvloop.run(work)
 
 
 def check(result: dict[str, Any]) -> list[Check]:

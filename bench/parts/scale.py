@@ -17,7 +17,7 @@ from bench.harness.process import Process, command_of
 from bench.harness.server import Server
 from bench.harness.stats import medians
 from bench.harness.tables import millis, number, table
-from bench.harness.trial import open_log
+from bench.harness.trial import ANY, open_log
 
 from .http import through
 
@@ -69,39 +69,45 @@ def several(server: Server, count: int, seconds: float) -> dict[str, Any]:
         roles: dict[str, list[Process]] = {"submit": [], "worker": []}
         for role, processes in roles.items():
             for _ in range(count):
-                command = command_of(role, SYSTEM)
-                process = Process(command, env, log, talks=role == "submit")
+                process = Process(command_of(role, SYSTEM), env, log, talks=role == "submit")
                 stack.callback(process.stop)
                 processes.append(process)
-        submitters = roles["submit"]
         pool = stack.enter_context(ThreadPoolExecutor(count))
+        return _phase(server, roles, pool, seconds)
 
-        def ask(**command: Any) -> list[dict[str, Any]]:
-            return list(pool.map(lambda one: one.ask(60, **command), submitters))
 
-        each = IN_FLIGHT // count
-        ask(op="open", concurrency=each)
-        time.sleep(1.0)
-        ask(op="trip", concurrency=each, most=10**9, seconds=0.5)
-        before, stolen = server.counters(), steal()
-        spent = {role: sum(one.cpu() for one in some) for role, some in roles.items()}
-        figures = ask(op="trip", concurrency=each, most=10**9, seconds=seconds)
-        done = sum(one["done"] for one in figures)
-        cost = server.counters().since(before, done)
-        return {
-            "rate": sum(one["rate"] for one in figures),
-            "p50": sum(one["p50"] or 0 for one in figures) / count,
-            "p99": max(one["p99"] or 0 for one in figures),
-            "errors": sum(one["errors"] + one["hung"] for one in figures),
-            "script_us": cost["script_us"],
-            "cpu_us": {
-                role: (sum(one.cpu() for one in some) - spent[role]) * 1e6 / max(1, done)
-                for role, some in roles.items()
-            }
-            | {"redis": cost["cpu_redis_us"]},
-            "load": load(),
-            "steal_s": steal() - stolen,
-        }
+def _phase(
+    server: Server, roles: dict[str, list[Process]], pool: ThreadPoolExecutor, seconds: float
+) -> dict[str, Any]:
+    """All submitters at once; rates add up."""
+    submitters = roles["submit"]
+    each = IN_FLIGHT // len(submitters)
+
+    def ask(**command: Any) -> list[dict[str, Any]]:
+        return list(pool.map(lambda one: one.ask(60, concurrency=each, **command), submitters))
+
+    ask(op="open")
+    time.sleep(1.0)
+    ask(op="trip", most=ANY, seconds=0.5)
+    before, stolen = server.counters(), steal()
+    spent = {role: sum(one.cpu() for one in some) for role, some in roles.items()}
+    figures = ask(op="trip", most=ANY, seconds=seconds)
+    done = max(1, sum(one["done"] for one in figures))
+    cost = server.counters().since(before, done)
+    cpu = {
+        role: (sum(one.cpu() for one in some) - spent[role]) * 1e6 / done
+        for role, some in roles.items()
+    }
+    return {
+        "rate": sum(one["rate"] for one in figures),
+        "p50": sum(one["p50"] or 0 for one in figures) / len(figures),
+        "p99": max(one["p99"] or 0 for one in figures),
+        "errors": sum(one["errors"] + one["hung"] for one in figures),
+        "script_us": cost["script_us"],
+        "cpu_us": {**cpu, "redis": cost["cpu_redis_us"]},
+        "load": load(),
+        "steal_s": steal() - stolen,
+    }
 
 
 def check(result: dict[str, Any]) -> list[Check]:

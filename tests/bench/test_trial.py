@@ -16,7 +16,9 @@ def server() -> Iterator[Server]:
         yield one
 
 
-@pytest.mark.parametrize("system", ["peakshaver.limits", "bare"])
+@pytest.mark.parametrize(
+    "system", ["peakshaver.limits", pytest.param("bare", marks=pytest.mark.full)]
+)
 def test_a_trial_counts_round_trips_and_what_they_cost(server: Server, system: str) -> None:
     found = round_trips(system, server, (1, 8), 0.2)
     assert "failed" not in found

@@ -12,44 +12,20 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pyclient.errors import Unavailable
 
 from .driver import PREFIX, START_MS
+from .model import expect
 from .simdriver import SimDriver
 from .simtime import SimLoop
 from .snapshot import text
+from .weather import Weather
 
 NUMBERED = {"admit", "claim", "publish", "retry", "cancel", "place"}
 UNNUMBERED = {"renew", "sweep", "attach", "fetch", "gauge"}
 Future = asyncio.Future[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Weather:
-    """How often what goes wrong, and how long a way takes (seconds, on average)."""
-
-    delay: float = 0.001
-    lost: float = 0.0
-    late: float = 0.0
-    mute: float = 0.0
-    silent: float = 0.0
-    copied: float = 0.0
-
-    @classmethod
-    def of(cls, rng: random.Random) -> Weather:
-        """One kind of weather."""
-        bad = rng.choice([0.0, 0.02, 0.05, 0.1])
-        return cls(
-            delay=rng.choice([0.0005, 0.01, 0.08]),
-            lost=bad,
-            late=bad,
-            mute=bad,
-            silent=bad / 8,
-            copied=rng.choice([0.0, 0.05, 0.2]),
-        )
 
 
 class Link:
@@ -137,7 +113,7 @@ class Link:
             self.net.seen["copy arrived"] += 1
             self.net.guard(run)
 
-    def expect(self) -> Future:
+    def await_push(self) -> Future:
         """Wait for what the server sends by itself (a blocked read)."""
         reply: Future = self.net.loop.create_future()
         self._pending[reply] = None
@@ -185,7 +161,7 @@ class Network:
         self.weather = Weather()
         self.lease_s = 2.0
         self.holds = False
-        self.down = False
+        self.down = self.strict = False
         self.apart: set[str] = set()
         self.seen: Counter[str] = driver.seen
         self.inboxes: dict[str, float] = {}
@@ -196,7 +172,7 @@ class Network:
         self._blocked: dict[Callable[[], bool], None] = {}
 
     def note(self, line: str) -> None:
-        """Into the history, with the time."""
+        """Into the history."""
         self.driver.log.append(f"{self.loop.now:.6f} {line}")
 
     def fate(self, link: str) -> str:
@@ -221,14 +197,13 @@ class Network:
 
     def guard(self, run: Callable[[], Any]) -> Any:
         """Run at the server; what it or the model refuses ends the whole run."""
-        if self.failure is not None:
-            return None
         try:
-            self._clock()
-            return run()
+            if self.failure is None:
+                self._clock()
+                return run()
         except Exception as error:
             self.fail(error)
-            return None
+        return None
 
     def fail(self, error: BaseException) -> None:
         """Something broke a rule."""
@@ -246,6 +221,7 @@ class Network:
                 del self.inboxes[caller]
                 self.orphaned.add(caller)
                 self.seen["inbox ran out"] += 1
+                expect(not self.strict, "nothing went wrong, and an inbox ran out:", caller)
                 self.driver.delete_inbox(caller)
 
     def script(self, verb: str, args: tuple[Any, ...]) -> Any:
@@ -286,7 +262,7 @@ class Network:
                 self._blocked.pop(look, None)
 
     def entries(self, caller: str, after: str) -> list[list[Any]]:
-        """What XREAD gives: entries behind an id, the fields as flat pairs."""
+        """What XREAD gives: entries behind an id."""
         found = []
         for entry, pairs in self.driver.snap.streams.get(f"inbox:{caller}", []):
             if _order(entry) > _order(after):

@@ -147,7 +147,7 @@ class SimReader:
         if verb == "XTRIM":
             words = ("XTRIM", suffix(args[1]), *args[2:])
             return await self._link.send(lambda: self._net.plain(words), what=verb, timeout=1.0)
-        served = self._link.expect()
+        served = self._link.await_push()
         at_server = self._link.send(
             lambda: self._arrived(verb, args, block_s, served), what=verb, timeout=1.0
         )

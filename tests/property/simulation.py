@@ -27,10 +27,11 @@ from .invariants import left_over
 from .ledger import Ledger
 from .model import expect
 from .nemesis import configure, nemesis, sweeper
-from .network import Network, Weather
+from .network import Network
 from .simdriver import SimDriver
 from .simnode import simulated
 from .simtime import SimLoop
+from .weather import Weather
 from .workers import worker
 from .world import ATTEMPTS, World
 
@@ -55,8 +56,9 @@ async def play(world: World) -> None:
     net, rng = world.net, world.rng
     net.lease_s = rng.choice([1.0, 1.0, 2.0])
     configure(net, mode=world.mode, lease_ms=int(net.lease_s * 1000), limit=rng.choice([0, 2, 4]))
-    if rng.random() < 0.8:
+    if not world.fair and rng.random() < 0.8:
         net.weather, world.ledger.faulty = Weather.of(rng), True
+    net.strict = not world.ledger.faulty
     actors = [submitter(world, f"g{n}") for n in range(rng.choice([1, 1, 2]))]
     actors += [sweeper(world), nemesis(world)]
     if world.mode == "pull":
@@ -107,7 +109,7 @@ async def calm(world: World) -> None:
         net.guard(lambda: net.script("sweep", ()))  # whoever comes next does it
         left = list(net.driver.model.tasks.values())
         expect(net.loop.now < until, "these never end:", left, list(world.asking))
-    world.over = True
+    world.over, net.strict = True, False
     for _, session in world.sessions.values():
         session.stop()
     for node, queue in list(world.queues.values()):
@@ -155,8 +157,10 @@ def run(
     scripts: Mapping[str, Script],
     mode: str = "",
     seen: Counter[str] | None = None,
+    *,
+    fair: bool = False,
 ) -> Outcome:
-    """One seed, from an empty server to an empty server."""
+    """One seed, from an empty server to an empty server; `fair`: nothing goes wrong."""
     rng = random.Random(seed)
     mode = mode or ("hold" if seed % 4 == 3 else "pull")
     random.seed(seed)
@@ -164,7 +168,7 @@ def run(
     loop = SimLoop()
     net = Network(driver, loop, rng)
     net.holds = mode == "hold"
-    world = World(net, Ledger(net, attempts=ATTEMPTS), rng, mode)
+    world = World(net, Ledger(net, attempts=ATTEMPTS), rng, mode, fair=fair)
     with simulated(net), quiet(net):
         runner = asyncio.Runner(loop_factory=lambda: loop)
         try:

@@ -11,6 +11,7 @@ import pytest
 from tests.servers import Server
 
 from . import actors
+from .caught import CAUGHT
 from .driver import scripts_with_test_clock
 from .mutant import Mutant, break_scripts
 from .mutants import MUTANTS
@@ -62,28 +63,6 @@ SOMETIMES = {
     "told": 60,
     "waiter ended cancelled": 4,
 }
-# What this form is for: fences, numbers, copies, limits.
-CAUGHT = {
-    "publish under any fence",
-    "publish although told to stop",
-    "one lease above the limit",
-    "one lease above a route's limit",
-    "renew beyond the hard deadline",
-    "one attempt too many",
-    "an uncounted retry counts",
-    "no running count given back",
-    "a fence that repeats",
-    "every number is new",
-    "an old copy runs",
-    "a replay hands out lost leases",
-    "any digest is the same",
-    "no grace",
-    "ownerless tasks are served",
-    "publish releases no lane",
-    "retry wakes nobody",
-    "configure grants nothing",
-    "no result for a missing inbox",
-}
 FIRST = ("every number is new", "one lease above the limit")
 PATIENCE = 600
 
@@ -108,6 +87,14 @@ def test_no_seed_breaks_a_promise(server: Server, capsys: pytest.CaptureFixture[
         print(f"\n[actors] {seeds} seeds, {calls} calls; sometimes: {line}")
     rare = {name: seen[name] for name, least in SOMETIMES.items() if seen[name] < least}
     assert seeds < SEEDS or not rare, f"seen too seldom: {rare}"
+
+
+@pytest.mark.parametrize("mode", ["pull", "hold"])
+def test_where_nothing_goes_wrong_nothing_is_noticed(server: Server, mode: str) -> None:
+    """No error but those of full lines and of time, no inbox that ran out, no lease lost."""
+    scripts = scripts_with_test_clock()
+    for seed in range(8):
+        fail(run(seed, server.client(), scripts, mode, fair=True))
 
 
 @pytest.mark.full

@@ -29,6 +29,7 @@ class World:
     queues: dict[str, tuple[Node, Queue]] = field(default_factory=dict)
     sessions: dict[str, tuple[Node, Session]] = field(default_factory=dict)
     asking: set[asyncio.Task[Any]] = field(default_factory=set)
+    fair: bool = False
     storm: bool = True
     over: bool = False
 

@@ -67,6 +67,14 @@ async def test_what_surely_did_not_run_is_raised_at_once() -> None:
     assert script.numbers == [1, 2]
 
 
+async def test_after_a_call_that_was_given_up_the_number_rises() -> None:
+    caller, script = NumberedCaller(), Script(UNKNOWN, UNKNOWN, "a")
+    with pytest.raises(Unavailable):
+        await caller.run(script, patience=0)
+    assert await caller.run(script) == "a"
+    assert script.numbers == [1, 1, 2]
+
+
 async def test_patience_ends_and_says_that_the_call_may_have_run() -> None:
     caller = NumberedCaller()
     script = Script(UNKNOWN, *[Unavailable("away", code="TIMEOUT")] * 50, "never")

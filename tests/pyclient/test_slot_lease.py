@@ -66,8 +66,10 @@ async def test_a_lost_lease_cancels_the_block_and_is_told(server: Server, queue_
                 await lose(queue, lease.id)
                 await asyncio.sleep(10)
 
+        began = time.monotonic()
         with pytest.raises(TaskLost) as caught:
             await work()
+        assert time.monotonic() - began < 5
         (lease,) = leases
         assert caught.value.task_id == lease.id
         assert lease.lost

@@ -1,0 +1,1 @@
+"""Mutants of the Python, and the table of all mutants."""

@@ -62,7 +62,8 @@ def decode(body: bytes, *, what: str = "payload") -> Any:
         _check_claims(data, what)
     try:
         return msgpack.unpackb(data, raw=False, strict_map_key=False, timestamp=3)
-    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, msgpack.UnpackException, RecursionError) as error:
+        # OverflowError: a time that no calendar has.
         raise BadPayload(f"{what} can't be decoded: {type(error).__name__} {error}") from None
 
 

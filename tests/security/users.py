@@ -1,12 +1,16 @@
-"""Users of Redis for the roles, on servers of the tests."""
+"""Users of Redis for the roles, and bare calls of the scripts, on servers of the tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from pyclient.cli.acl import ROLES, rules
+from pyclient.commands import Commands
+from pyclient.connection import Connection
+from pyclient.keys import Keys
+from pyclient.scripts import load_scripts
 from tests.servers import Server
 
 PASSWORD = "correct%20horse"
@@ -41,3 +45,14 @@ def users_of(server: Server) -> Iterator[Users]:
     finally:
         for role in ROLES:
             client.execute_command("ACL", "DELUSER", f"peak-{role}")
+
+
+@asynccontextmanager
+async def raw_commands(url: str, queue: str) -> AsyncIterator[Commands]:
+    """The scripts of a queue, called by hand."""
+    conn = Connection(url)
+    await conn.open()
+    try:
+        yield Commands(conn, load_scripts(), Keys("peak", queue))
+    finally:
+        await conn.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -13,6 +14,12 @@ from .address import Address, Endpoint
 from .errors import ConfigError, PeakError, Unavailable
 from .link import DEFAULT_LIMITS, Arg, Limits, Link
 from .replies import AUTH_CODES, code_of, is_error, refusal_of
+
+# What a server says of a client's certificate, by OpenSSL's names.
+_ALERT = re.compile(
+    r"_ALERT_(CERTIFICATE_\w+|BAD_CERTIFICATE\w*|UNKNOWN_CA|UNSUPPORTED_CERTIFICATE|ACCESS_DENIED)"
+)
+_PLAIN = "; where it speaks TLS, the address begins with rediss://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +76,9 @@ async def dial(
         async with asyncio.timeout_at(deadline):
             link = await _connect(endpoint, greeting, limits, on_push)
     except TimeoutError:
+        hint = "; where it speaks no TLS, the address begins with redis://" if greeting.tls else ""
         raise Unavailable(
-            f"no connection to Redis at {endpoint} within {greeting.connect_timeout:g} s",
+            f"no connection to Redis at {endpoint} within {greeting.connect_timeout:g} s{hint}",
             code="TIMEOUT",
         ) from None
     except ssl.SSLCertVerificationError as error:
@@ -85,14 +93,26 @@ async def dial(
         await _shake_hands(link, endpoint, greeting, loop.time() + greeting.connect_timeout)
     except Unavailable as error:
         link.abort("the handshake failed")
-        if error.code in AUTH_CODES:
-            raise ConfigError(f"Redis at {endpoint}: {error}") from None
-        # Not `unknown`: only the handshake was sent.
-        raise Unavailable(f"Redis at {endpoint}: {error}", code=error.code) from None
+        raise _refused(endpoint, greeting, error) from None
     except BaseException:
         link.abort("the handshake failed")
         raise
     return link
+
+
+def _refused(endpoint: Endpoint, greeting: Greeting, error: Unavailable) -> PeakError:
+    """Not `unknown`: only the handshake was sent."""
+    text = str(error).removesuffix(" (the call may have run)")
+    if error.code in AUTH_CODES:
+        return ConfigError(f"Redis at {endpoint}: {text}")
+    alert = _ALERT.search(text)
+    if alert:  # in TLS 1.3 the server looks at our certificate when we are done already
+        return ConfigError(
+            f"Redis at {endpoint} refused the certificate of this client ({alert[1]}): "
+            "expected ssl_certfile and ssl_keyfile of one that its CA has signed"
+        )
+    hint = "" if error.code or greeting.tls or endpoint.path else _PLAIN
+    return Unavailable(f"Redis at {endpoint}: {text}{hint}", code=error.code)
 
 
 async def _connect(

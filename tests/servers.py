@@ -72,7 +72,8 @@ class Server:
     @property
     def url(self) -> str:
         """Its address for what is tested: as the user of the roles, if the run asks for roles."""
-        login = f"{USER}:{PASSWORD}@" if "user" in self.settings else ""
+        ours = bool(ROLES) and self.settings.get("user") == _user()["user"]
+        login = f"{USER}:{PASSWORD}@" if ours else ""
         return self.address.replace("://", f"://{login}", 1)
 
     def _start(self) -> None:

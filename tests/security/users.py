@@ -16,7 +16,7 @@ from tests.servers import Server
 PASSWORD = "correct%20horse"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Users:
     """One user for each role; `url("worker")` is the address that it connects with."""
 

@@ -41,20 +41,22 @@ async def program(
         limits = httpx.Limits(max_connections=200)
         url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=url, limits=limits, timeout=30) as http:
-            await at.ready("/", "/slow", timeout=20)
-            await until(lambda: nodes.text().count("serving") == 4, 20, "four nodes")
-            for _ in range(400):
-                try:
-                    if (await http.get("/")).status_code == 200:
-                        break
-                except httpx.TransportError:
-                    pass
-                await asyncio.sleep(0.05)
             try:
+                await at.ready("/", "/slow", timeout=20)
+                await until(lambda: nodes.text().count("serving") == 4, 20, "four nodes")
+                await until(lambda: _answers(http), 20, "the gateway")
                 yield at, http, nodes
             finally:
                 for pid in numbers(nodes):
                     _kill(pid)
+                    await until(lambda pid=pid: not alive(pid), 10, "its end")  # type: ignore[misc]
+
+
+async def _answers(http: httpx.AsyncClient) -> bool:
+    try:
+        return (await http.get("/")).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def numbers(nodes: Process) -> list[int]:

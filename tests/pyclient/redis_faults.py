@@ -120,6 +120,13 @@ def planned(servers: Any) -> None:
         client.execute_command("CLIENT UNPAUSE")
 
 
+def coordinated(servers: Any) -> None:
+    """The switch of Valkey 9: the old primary stops writes and hands over by itself."""
+    old = queue_primary(servers)
+    servers.sentinels[0].client().execute_command("SENTINEL FAILOVER", SERVICE, "COORDINATED")
+    until(lambda: queue_primary(servers) is not old, timeout=30, what="a switch")
+
+
 def in_step(client: redis.Redis) -> None:
     """Wait until every replica has all of what the primary has."""
 
@@ -145,5 +152,6 @@ FAULTS: dict[str, Callable[[Any], None]] = {
     "stop": stop,
     "bare": bare,
     "planned": planned,
+    "coordinated": coordinated,
     "none": lambda servers: None,
 }

@@ -12,7 +12,6 @@ from pyclient.http.client import SAFE
 from pyclient.http.envelope import Answer, read_answer, write_request
 from pyclient.http.errors import UpstreamError
 from pyclient.http.headers import Pairs
-from pyclient.keys import new_task_id
 
 from .asgi import Receive, Scope, Send
 from .bodies import ClientGone, read_body
@@ -42,7 +41,7 @@ class Queued:
         level: int,
     ) -> tuple[int, str]:
         # What is large must not be held here while it waits: by then it lies in Redis.
-        task_id = new_task_id()
+        task_id = self._shared.queue.new_id(ROUTE)
         parts = await self._envelope(scope, receive, target, checked)
         exchange = self._exchange(*parts, level, task_id)
         began = time.perf_counter()

@@ -18,7 +18,9 @@ from .keeper import Job, Keeper, call_soon
 from .keys import Keys, shorten
 from .line import Line
 from .outcome import Bodies
+from .shards import check_shards, keys_of
 from .slot import SlotKeeper
+from .spread import Spread
 
 _REFRESH_S = 5.0
 
@@ -26,12 +28,21 @@ _REFRESH_S = 5.0
 class Engine:
     """Opens and closes; hands out lines and commands by mode, `pull` or `hold`."""
 
-    def __init__(self, url: str, name: str, prefix: str, max_payload: int) -> None:
-        if len(str(name)) > 59:
-            raise ConfigError(f"queue name {shorten(name)}: expected at most 59 characters")
+    def __init__(
+        self, url: str, name: str, prefix: str, max_payload: int, *, shards: int = 1
+    ) -> None:
+        longest = 59 if shards == 1 else 56
+        if len(str(name)) > longest:
+            raise ConfigError(f"queue name {shorten(name)}: expected at most {longest} characters")
         self.url = self.address = url
-        self.keys = {"pull": Keys(prefix, name), "hold": Keys(prefix, f"{name}.hold")}
-        self.slots: SlotKeeper | None = None
+        self.shards = check_shards(shards)
+        self.keys: dict[str, Keys] = {}
+        self.spreads: dict[str, Spread] = {}
+        for mode in ("pull", "hold"):
+            some = keys_of(prefix, name, shards, hold=mode == "hold")
+            self.spreads[mode] = Spread(some)
+            self.keys.update(zip(self.names(mode), some, strict=True))
+        self._holds: dict[str, SlotKeeper] = {}
         self._max_payload = max_payload
         self._home: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._opening = asyncio.Lock()
@@ -42,6 +53,15 @@ class Engine:
         self._jobs: list[Job] = []
         self._lines: dict[str, Line] = {}
 
+    def names(self, mode: str) -> list[str]:
+        """The lines of a mode: its name, or one with its number for each shard."""
+        return [mode] if self.shards == 1 else [f"{mode}/{n}" for n in range(self.shards)]
+
+    @property
+    def slots(self) -> SlotKeeper | None:
+        """The leases that are held here, where there is one shard."""
+        return self._holds.get("hold")
+
     @property
     def is_open(self) -> bool:
         """Whether there is a connection."""
@@ -50,7 +70,7 @@ class Engine:
     async def open(self) -> None:
         """Connect (and start the embedded server); also after `aclose`."""
         self._closed = False
-        await self._connection()
+        await self.connection()
 
     async def aclose(self) -> None:
         """Close connections; those who still wait get Unavailable, holders of slots are stopped."""
@@ -63,7 +83,7 @@ class Engine:
         lines, self._lines = self._lines, {}
         keeper, self._keeper = self._keeper, None
         conn, self._conn = self._conn, None
-        slots, self.slots = self.slots, None
+        holds, self._holds = self._holds, {}
         self._jobs.clear()
         if home is None or home[1] != os.getpid():
             return  # nothing is open, or what is belongs to the process that we were forked from
@@ -72,14 +92,27 @@ class Engine:
                 await asyncio.to_thread(keeper.stop)
             return  # sockets and tasks went with their loop
         async with contextlib.AsyncExitStack() as stack:
-            if slots is not None:
-                stack.callback(slots.lose_all)
+            for held in holds.values():
+                stack.callback(held.lose_all)
             if conn is not None:
                 stack.push_async_callback(conn.aclose)
             if keeper is not None:
                 stack.push_async_callback(asyncio.to_thread, keeper.stop)
             for line in lines.values():
                 stack.push_async_callback(line.aclose)
+            for spread in self.spreads.values():
+                stack.push_async_callback(spread.aclose)
+
+    async def choose(self, mode: str, route: str, key: str = "", task_id: str = "") -> str:
+        """The id for a task, where there are shards: as given, or of the shard it should go to."""
+        spread = self.spreads[mode]
+        if self.shards > 1 and not task_id:
+            await spread.learn(await self.connection())
+        return task_id or spread.new_id(route, key)
+
+    def where(self, mode: str, task_id: str) -> str:
+        """The name of the line that serves a task."""
+        return mode if self.shards == 1 else self.spreads[mode].where(mode, task_id)
 
     def ready(self, mode: str) -> Line | None:
         """The line if it is open. Raises ConfigError in another event loop or process."""
@@ -101,17 +134,21 @@ class Engine:
                 "Redis could not be reached within the time-out", code="TIMEOUT"
             ) from None
 
-    async def hold(self, deadline: float) -> tuple[Line, SlotKeeper]:
+    async def hold(self, deadline: float, task_id: str = "") -> tuple[Line, SlotKeeper]:
         """What a slot needs."""
-        line = await self.line("hold", deadline)
-        if self.slots is None:
-            self.slots = SlotKeeper(line, line.commands.keys)
-            self._keep(self.slots.renew)
-        return line, self.slots
+        where = self.where("hold", task_id)
+        line = await self.line(where, deadline)
+        if self.shards > 1:
+            await self.spreads["hold"].learn(await self.connection())
+        held = self._holds.get(where)
+        if held is None:
+            held = self._holds[where] = SlotKeeper(line, line.commands.keys)
+            self._keep(held.renew)
+        return line, held
 
     async def commands(self, mode: str) -> Commands:
         """The scripts."""
-        return Commands(await self._connection(), scripts(), self.keys[mode])
+        return Commands(await self.connection(), scripts(), self.keys[mode])
 
     async def refresh(self) -> None:
         """The lease has another length: hear of it now."""
@@ -136,7 +173,8 @@ class Engine:
                 "it before its loop ends (SyncQueue serves any number of threads)"
             )
 
-    async def _connection(self) -> Connection:
+    async def connection(self) -> Connection:
+        """The one connection, opened if need be. Raises Unavailable, ConfigError."""
         if self._closed:
             raise closed()
         self._check_home()
@@ -167,14 +205,15 @@ class Engine:
         return f"{url}?{options}" if options else url
 
     async def _open_line(self, mode: str) -> Line:
-        conn = await self._connection()
+        conn = await self.connection()
         life = self._life
         async with self._opening:
             line = self._lines.get(mode)
             if line is None:
                 keys = self.keys[mode]
                 bodies = Bodies(conn, keys, self._max_payload)
-                line = Line(Commands(conn, scripts(), keys), mode, conn.reader, bodies)
+                commands = Commands(conn, scripts(), keys)
+                line = Line(commands, mode.partition("/")[0], conn.reader, bodies)
                 await line.open()
                 if life != self._life:
                     await line.aclose()

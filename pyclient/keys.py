@@ -46,6 +46,14 @@ class Keys:
         """An answer that is too large to travel through the scripts."""
         return self.base + b"body:" + task_id.encode() + b".out"
 
+    def tasks(self) -> bytes:
+        """The hash of living tasks."""
+        return self.base + b"tasks"
+
+    def wholes(self) -> bytes:
+        """Of shard 0: the hash of limits of routes as they were asked for, before the split."""
+        return self.base + b"wholes"
+
     def settings(self) -> bytes:
         """The hash of settings; a route that has a room has the field `room_field` in it."""
         return self.base + b"conf"

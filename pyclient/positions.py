@@ -39,8 +39,13 @@ class Spot:
 class Positions:
     """`Queue.positions` makes one; it belongs to the event loop of the queue."""
 
-    def __init__(self, commands: Callable[[], Awaitable[Commands]]) -> None:
+    def __init__(
+        self,
+        commands: Callable[[str], Awaitable[Commands]],
+        where: Callable[[str], str],
+    ) -> None:
         self._commands = commands
+        self._where = where
         self._spots: dict[str, Spot] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -61,12 +66,15 @@ class Positions:
             due = [spot for spot in islice(self._spots.values(), _BATCH) if spot.at <= now]
             for spot in due:
                 spot.leave()
-            if due:
-                await self._ask(due)
+            places: dict[str, list[Spot]] = {}
+            for spot in due:
+                places.setdefault(self._where(spot.task_id), []).append(spot)
+            for where, some in places.items():
+                await self._ask(where, some)
 
-    async def _ask(self, due: list[Spot]) -> None:
+    async def _ask(self, where: str, due: list[Spot]) -> None:
         try:
-            commands = await self._commands()
+            commands = await self._commands(where)
             said = await commands.fetch("position", [spot.task_id for spot in due])
         except PeakError:
             return

@@ -12,13 +12,14 @@ from .engine import Engine
 from .errors import BadPayload, ConfigError
 from .keys import Keys, check_id, new_task_id, shorten
 from .line import Line
-from .live import apply_settings, settings_of
+from .live import settings_of
 from .model import Bucket, Profile, Verdict
 from .positions import Positions
 from .profiles import profile_of, to_ms, with_key
 from .sending import ATTEMPTS, exchange, submit_all
 from .slot import Slot
 from .ticket import Ticket
+from .whole import configure_all, gauge_all
 
 KEYED_KEEP_S = 60
 _SLOT_MS = 86_400_000
@@ -35,12 +36,17 @@ class Queue:
     """
 
     def __init__(
-        self, url: str, name: str, prefix: str, *, max_payload: int = codec.MAX_BYTES
+        self,
+        url: str,
+        name: str,
+        prefix: str,
+        *,
+        max_payload: int = codec.MAX_BYTES,
+        shards: int = 1,
     ) -> None:
-        self._engine = Engine(url, name, prefix, max_payload)
-        self.url = url
-        self.name = name
-        self.keys: Keys = self._engine.keys["pull"]
+        self._engine = Engine(url, name, prefix, max_payload, shards=shards)
+        self.url, self.name = url, name
+        self.keys: Keys = self._engine.keys[self._engine.names("pull")[0]]
 
     @classmethod
     def from_url(
@@ -50,15 +56,17 @@ class Queue:
         name: str = "default",
         prefix: str = "peak",
         durability: str | None = None,
+        shards: int = 1,
     ) -> Queue:
         """A queue at an address of Redis or Valkey; no I/O before it is opened.
 
         `embedded://` starts a private server that ends with this process and its forks and is
         the same for all of them; `embedded://DIR` joins or starts one that keeps its data in DIR.
         `durability` (memory, aof, replicated, replicated:N; also `?durability=` in the address) is
-        demanded of the server: opening raises ConfigError where it keeps less.
+        demanded of the server: opening raises ConfigError where it keeps less. `shards` splits the
+        queue over the nodes of a Cluster; every client and worker must say the same number.
         """
-        return cls(demanding(url, durability), name, prefix)
+        return cls(demanding(url, durability), name, prefix, shards=shards)
 
     async def __aenter__(self) -> Queue:
         await self.open()
@@ -111,7 +119,8 @@ class Queue:
         profile = profile_of(route, level, tenant, wait_ms, wait_ms, wait_ms, ATTEMPTS, keep_s)
         if key is not None:
             profile = with_key(profile, key, body)
-        return codec.decode(await self._exchange(profile, body, wait_ms / 1000, ""), what="result")
+        answer = await self._exchange(profile, body, wait_ms / 1000, "", key)
+        return codec.decode(answer, what="result")
 
     async def exchange(
         self,
@@ -181,22 +190,29 @@ class Queue:
         """
         wait_ms = to_ms(timeout)
         profile = profile_of(route or "-", level, tenant, wait_ms, _SLOT_MS, 0, 1, 0)
-        return Slot(self._engine.hold, profile, wait_ms / 1000)
+        task_id = self.new_id(profile.route, slots=True)
+        return Slot(self._engine.hold, profile, wait_ms / 1000, task_id)
 
     async def attach(self, task_id: str) -> Ticket:
         """The ticket of a task by its id, from any process."""
         check_id(task_id)
-        return Ticket(await self._pull(), task_id)
+        return Ticket(await self._line_of(task_id), task_id)
+
+    def new_id(self, route: str, *, slots: bool = False) -> str:
+        """An id for a task of this route, for `exchange`: of the shard that it should go to."""
+        return self._engine.spreads["hold" if slots else "pull"].new_id(route)
 
     def positions(self, *, slots: bool = False) -> Positions:
         """Tells where waiting tasks stand, many at once; `slots`: those of `slot`."""
-        return Positions(lambda: self._engine.commands("hold" if slots else "pull"))
+        mode = "hold" if slots else "pull"
+        return Positions(self._engine.commands, lambda task_id: self._engine.where(mode, task_id))
 
     # -- operation --------------------------------------------------------------------------
 
     async def gauge(self) -> dict[str, Any]:
-        """One consistent snapshot; the names are those of lua/README.md."""
-        return await (await self._engine.commands("pull")).gauge()
+        """One consistent snapshot; the names are those of lua/README.md. Of a queue with shards
+        the sums, and each shard's own under `shards`."""
+        return await gauge_all(self._engine, "pull")
 
     async def configure(
         self,
@@ -227,16 +243,15 @@ class Queue:
         )
         pull = {**settings_of(limit=limit), **settings}
         hold = {**settings_of(limit=slots), **settings}
-        if pull:
-            await apply_settings(await self._engine.commands("pull"), pull)
-        if hold:
-            await apply_settings(await self._engine.commands("hold"), {"mode": "hold", **hold})
+        for mode, some in (("pull", pull), ("hold", hold)):
+            if some:
+                await configure_all(self._engine, mode, some)
         if lease is not None:
             await self._engine.refresh()
 
     async def take(self, buckets: Sequence[tuple[Bucket, int]]) -> list[Verdict]:
         """Take from up to four token buckets, all or none; `RateLimiter` is the usual way."""
-        return await (await self._engine.commands("pull")).limit(buckets)
+        return await (await self._engine.commands(self._engine.names("pull")[0])).limit(buckets)
 
     async def pause(self, reason: str = "") -> None:
         """Lease nothing more; tasks are still admitted and wait."""
@@ -253,8 +268,8 @@ class Queue:
     async def revive(self, task_id: str) -> Ticket:
         """Bring a dead letter back as a new task. Raises ConfigError if there is none."""
         check_id(task_id)
-        line = await self._pull()
-        new_id = new_task_id()
+        line = await self._line_of(task_id)
+        new_id = self._engine.spreads["pull"].id_beside(task_id)
         word = (await line.commands.revive([(task_id, new_id)])).words[0]
         if word != "OK":
             raise ConfigError(f"no dead letter has the id {shorten(task_id)}")
@@ -262,17 +277,24 @@ class Queue:
 
     # -- inside -----------------------------------------------------------------------------
 
-    async def _pull(self) -> Line:
-        return self._engine.ready("pull") or await self._engine.line("pull")
+    async def _line_of(self, task_id: str) -> Line:
+        where = self._engine.where("pull", task_id)
+        return self._engine.ready(where) or await self._engine.line(where)
 
     async def _state(self, state: str, reason: str) -> None:
-        settings = {"state": state, "reason": reason}
-        await apply_settings(await self._engine.commands("pull"), settings)
-        await apply_settings(await self._engine.commands("hold"), {"mode": "hold", **settings})
+        for mode in ("pull", "hold"):
+            await configure_all(self._engine, mode, {"state": state, "reason": reason})
 
-    async def _exchange(self, profile: Profile, body: bytes, timeout: float, name: str) -> bytes:
+    async def _exchange(
+        self, profile: Profile, body: bytes, timeout: float, name: str, key: str | None = None
+    ) -> bytes:
         deadline = asyncio.get_running_loop().time() + timeout
-        line = self._engine.ready("pull") or await self._engine.line("pull", deadline)
+        engine, where = self._engine, "pull"
+        if engine.shards > 1:
+            keyed = f"{profile.tenant}\n{key}" if key else ""
+            name = await engine.choose("pull", profile.route, keyed, name)
+            where = engine.where("pull", name)
+        line = engine.ready(where) or await engine.line(where, deadline)
         waiting = exchange(line, profile, body, deadline, name or new_task_id())
         del body
         return await waiting

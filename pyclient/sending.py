@@ -98,28 +98,47 @@ async def submit_all(
     bodies = [encode(payload) for payload in payloads]
     if key is not None:
         profile = with_key(profile, key, bodies[0])
-    line = await engine.line("pull", asyncio.get_running_loop().time() + timeout)
+    deadline = asyncio.get_running_loop().time() + timeout
+    keyed = f"{tenant}\n{key}" if key is not None else ""
     tickets: list[Ticket] = []
     for start in range(0, len(bodies), _CHUNK):
         some = bodies[start : start + _CHUNK]
-        entries = await submit(line, profile, some, timeout, lone=key is None)
-        tickets += [Ticket(line, entry.id, entry) for entry in entries]
+        places = await _places(engine, profile.route, keyed, len(some), deadline)
+        entries = await submit(places, profile, some, timeout, lone=key is None)
+        tickets += [
+            Ticket(line, one.id, one) for (line, _), one in zip(places, entries, strict=True)
+        ]
     return tickets
 
 
+async def _places(
+    engine: Engine, route: str, keyed: str, count: int, deadline: float
+) -> list[tuple[Line, str]]:
+    """A line and an id for each of `count` tasks."""
+    if engine.shards == 1:
+        line = await engine.line("pull", deadline)
+        return [(line, new_task_id()) for _ in range(count)]
+    ids = [await engine.choose("pull", route, keyed) for _ in range(count)]
+    return [(await engine.line(engine.where("pull", one), deadline), one) for one in ids]
+
+
 async def submit(
-    line: Line, profile: Profile, bodies: Sequence[bytes], timeout: float, *, lone: bool
+    places: Sequence[tuple[Line, str]],
+    profile: Profile,
+    bodies: Sequence[bytes],
+    timeout: float,
+    *,
+    lone: bool,
 ) -> list[Entry]:
     """Have tasks admitted that outlive this process; raises the first refusal, with a note of
     how many were admitted. `lone`: no idempotency key, so nobody else can want them."""
     loop = asyncio.get_running_loop()
     entries: list[Entry] = []
     answers: list[asyncio.Future[None]] = []
-    for body in bodies:
+    for (line, _), body in zip(places, bodies, strict=True):
         line.bodies.check(body)
     try:
-        for body in bodies:
-            task_id = new_task_id()
+        for (line, task_id), body in zip(places, bodies, strict=True):
             if len(body) > INLINE_BYTES:
                 body = await _put(line, task_id, profile, body, timeout)
             entry = Entry(task_id, profile, body)
@@ -130,7 +149,7 @@ async def submit(
             answers.append(entry.admitted)
         await asyncio.wait(answers)
     except BaseException:  # nobody will have their tickets
-        for entry in entries:
+        for (line, _), entry in zip(places, entries, strict=False):
             line.forget(entry, "cancelled")
         raise
     for entry in entries:

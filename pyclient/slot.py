@@ -94,11 +94,12 @@ class Slot:
 
     def __init__(
         self,
-        line: Callable[[float], Awaitable[tuple[Line, SlotKeeper]]],
+        line: Callable[[float, str], Awaitable[tuple[Line, SlotKeeper]]],
         profile: Profile,
         timeout: float,
+        task_id: str = "",
     ) -> None:
-        self.id = new_task_id()
+        self.id = task_id or new_task_id()
         self._open = line
         self._profile = profile
         self._timeout = timeout
@@ -113,7 +114,7 @@ class Slot:
         loop = asyncio.get_running_loop()
         began = loop.time()
         deadline = began + self._timeout
-        self._line, self._keeper = await self._open(deadline)
+        self._line, self._keeper = await self._open(deadline, self.id)
         entry = Entry(self.id, self._profile, b"")
         future = self._line.submit(entry)
         timer = loop.call_at(deadline, self._line.expire, entry)

@@ -73,9 +73,11 @@ class SyncQueue:
         name: str = "default",
         prefix: str = "peak",
         durability: str | None = None,
+        shards: int = 1,
     ) -> SyncQueue:
         """See `Queue.from_url`."""
-        return cls(Queue.from_url(url, name=name, prefix=prefix, durability=durability))
+        queue = Queue.from_url(url, name=name, prefix=prefix, durability=durability, shards=shards)
+        return cls(queue)
 
     def __enter__(self) -> SyncQueue:
         self.open()

@@ -31,11 +31,11 @@ ROWS = """
     cancels sentinel watching
     wires
     connection
-    keeper outcome
-    line
+    keeper outcome shards
+    line spread
     placing slot ticket
     engine
-    sending
+    sending whole
     queue
     limiter sync
     __init__ asgi

@@ -109,7 +109,7 @@ async def test_too_few_replicas_make_the_call_unknown(group: Group) -> None:
         with (
             group.replicas[0].paused(),
             group.replicas[1].paused(),
-            pytest.raises(Unavailable, match="0 of 2 replicas have confirmed|in time") as caught,
+            pytest.raises(Unavailable, match=r"0 of 2 replicas have confirmed|in time") as caught,
         ):
             await connection.call(ADD, ["{u}s"], ["x"], timeout=0.5)
         assert caught.value.unknown
@@ -123,7 +123,7 @@ async def test_what_was_only_read_is_kept_too(group: Group) -> None:
         await one.call(READ, ["{o}s"], [])
         with group.replicas[1].paused():
             group.primary.client().sadd("{o}s", "x")
-            with pytest.raises(Unavailable, match="1 of 2 replicas|in time"):
+            with pytest.raises(Unavailable, match=r"1 of 2 replicas|in time"):
                 await one.call(READ, ["{o}s"], [], timeout=0.5)
         assert await one.call(READ, ["{o}s"], []) == 1
 
@@ -149,7 +149,7 @@ async def test_a_replica_that_is_gone_is_waited_for_no_longer(group: Group) -> N
             begun = time.monotonic()
             assert await one.call(ADD, ["{g}s"], ["x"]) == 1
             assert time.monotonic() - begun < 1.0
-            with pytest.raises(Unavailable, match="1 of 2 replicas|in time"):
+            with pytest.raises(Unavailable, match=r"1 of 2 replicas|in time"):
                 await two.call(ADD, ["{g}s"], ["y"], timeout=0.5)
         finally:
             await asyncio.to_thread(group.replicas[1].start)

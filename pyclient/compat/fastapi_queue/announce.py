@@ -79,7 +79,7 @@ class Announcer:
         self._first, self._seen = False, set(rooms)
 
     async def _missing(self, rooms: Iterable[str]) -> list[str]:
-        conn = await self._engine._connection()
+        conn = await self._engine.connection()
         keys, routes = self._engine.keys["pull"], list(rooms)
         found: list[object] = []
         for start in range(0, len(routes), _BATCH):

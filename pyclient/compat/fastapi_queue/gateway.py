@@ -153,7 +153,7 @@ class Gateway:
 
     async def _knows(self, route: str) -> bool:
         keys = self._engine.keys["pull"]
-        conn = await self._engine._connection()
+        conn = await self._engine.connection()
         return await conn.command(b"HGET", keys.settings(), keys.room_field(route)) is not None
 
     def _leave(self, place: Place | None) -> None:

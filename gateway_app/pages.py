@@ -94,7 +94,7 @@ async def _waiting(shared: Shared) -> list[int] | None:
     """Waiting requests by level, None where Redis does not answer."""
     try:
         async with asyncio.timeout(_HEALTH_S):
-            found = await shared.gauged.gauge()
+            found = await shared.gauge()
     except TimeoutError:
         return None
     except PeakError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import Any
 
 from pyclient.errors import ConfigError
 from pyclient.http.client import HttpClient, tls_context
@@ -49,16 +50,22 @@ class Shared:
         self.client = HttpClient(connect_timeout=settings.connect_timeout, tls=tls)
         self.address = redis_address(settings)
         largest = max(settings.max_body, settings.max_response) + _ENVELOPE_HEAD
-        self.queue = Queue(self.address, settings.queue, settings.prefix, max_payload=largest)
-        # In hold mode turns are given by the sister queue, and its gauge tells who waits.
-        self.gauged = self.queue
-        if settings.mode == "hold":
-            self.gauged = Queue(self.address, f"{settings.queue}.hold", settings.prefix)
+        self.queue = Queue(
+            self.address,
+            settings.queue,
+            settings.prefix,
+            max_payload=largest,
+            shards=settings.shards,
+        )
         self.positions = self.queue.positions(slots=settings.mode == "hold")
         self.wait_ms = math.ceil(settings.ttl * 1000)
         self.run_ms = math.ceil((settings.upstream_timeout + _OVER_RUN_S) * 1000)
         self.draining = False
-        self.upkeep = Upkeep(self.queue, self.gauged, settings)
+        self.upkeep = Upkeep(self.queue, self.gauge, settings)
+
+    async def gauge(self) -> dict[str, Any]:
+        """Who waits: in hold mode turns are given by the sister queue."""
+        return await self.queue.gauge(slots=self.settings.mode == "hold")
 
     async def start(self) -> None:
         """Begin to serve; Redis may come later."""
@@ -86,5 +93,4 @@ class Shared:
         self.positions.close()
         await self.upkeep.stop()
         await self.client.aclose()
-        await self.gauged.aclose()
         await self.queue.aclose()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from pyclient.errors import PeakError
 from pyclient.queue import Queue
@@ -25,10 +27,12 @@ _START_WAITS_S = 2.0
 class Upkeep:
     """`up` says whether requests can be put in line; `suspect` has it looked at now."""
 
-    def __init__(self, queue: Queue, gauged: Queue, settings: Settings) -> None:
+    def __init__(
+        self, queue: Queue, gauge: Callable[[], Awaitable[dict[str, Any]]], settings: Settings
+    ) -> None:
         self.up = False
         self._queue = queue
-        self._gauged = gauged
+        self._gauge = gauge
         self._settings = settings
         self._log = logging.getLogger(LOGGER)
         self._configured = False
@@ -88,7 +92,7 @@ class Upkeep:
 
     async def _forgotten(self) -> bool:
         """Whether Redis has lost the capacity that we set."""
-        found = await self._gauged.gauge()
+        found = await self._gauge()
         return bool(self._settings.max_queue) and found["capacity"] == 0
 
     async def _configure(self) -> None:

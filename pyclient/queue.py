@@ -209,10 +209,10 @@ class Queue:
 
     # -- operation --------------------------------------------------------------------------
 
-    async def gauge(self) -> dict[str, Any]:
-        """One consistent snapshot; the names are those of lua/README.md. Of a queue with shards
-        the sums, and each shard's own under `shards`."""
-        return await gauge_all(self._engine, "pull")
+    async def gauge(self, *, slots: bool = False) -> dict[str, Any]:
+        """One consistent snapshot (`slots`: of the sister queue); the names are those of
+        lua/README.md. With shards their sums, and each one's own under `shards`."""
+        return await gauge_all(self._engine, "hold" if slots else "pull")
 
     async def configure(
         self,

@@ -137,6 +137,10 @@ class Settings:
     )
     prefix: str = _peak(_PREFIX, "text", "peak", "First part of every key in Redis.")
     queue: str = _peak(_WORD, "text", "default", "Name of the queue.")
+    shards: int = _peak(
+        read.integer(1, 64), _COUNT, 1, "Parts of the queue, spread over the nodes of a Cluster; "
+        "the same for all gateways and workers. To change it: close, drain, restart all.",
+    )
     # The line.
     mode: str = _peak(
         read.choice("worker", "hold"), "choice", "worker", "`worker`: worker processes call the "

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-from pyclient.commands import Commands
+from pyclient.commands import Arg, Commands
+from pyclient.connection import Connection
+from pyclient.keys import Keys
+from pyclient.shards import note_wholes
 
 from .routes import Route
 
 log = logging.getLogger("worker_app.announce")
 
 BATCH = 64
+
+
+class Shard(NamedTuple):
+    """Which part of a queue a worker serves here; `first` are the keys of shard 0."""
+
+    number: int
+    total: int
+    first: Keys
 
 
 class Announcer:
@@ -22,8 +33,16 @@ class Announcer:
     below what was seen of it. Before the first lease nothing can be known, so nothing is trusted.
     """
 
-    def __init__(self, commands: Commands, routes: Iterable[Route]) -> None:
+    def __init__(
+        self,
+        commands: Commands,
+        routes: Iterable[Route],
+        shard: Shard | None = None,
+        conn: Connection | None = None,
+    ) -> None:
         self._commands = commands
+        self._shard = shard
+        self._conn = conn
         self._settings: dict[str, int] = {}
         self._leased = 0
         for route in routes:
@@ -33,10 +52,15 @@ class Announcer:
 
     async def announce(self) -> None:
         """Set what the routes ask for; routes without a limit are left as they are."""
-        names = list(self._settings)
+        settings: Mapping[str, Arg] = self._settings
+        shard = self._shard
+        if shard is not None and self._conn is not None and settings:
+            parts = await note_wholes(self._conn, shard.first, settings, shard.total)
+            settings = parts[shard.number]
+        names = list(settings)
         for start in range(0, len(names), BATCH):
             some = names[start : start + BATCH]
-            await self._commands.configure({name: self._settings[name] for name in some})
+            await self._commands.configure({name: settings[name] for name in some})
 
     def leased(self, count: int) -> None:
         """So many more leases were seen."""

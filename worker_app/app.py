@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 from pyclient.codec import MAX_BYTES
 from pyclient.errors import ConfigError
-from pyclient.keys import Keys
 from pyclient.settings import load, redis_address
+from pyclient.shards import check_shards, keys_of
 
+from .announce import Shard
 from .desk import GRACE_S
+from .pools import Pools
 from .routes import Handler, Route, make_route
 from .session import Session
+from .turns import Turns
 
 H = TypeVar("H", bound=Handler)
 Lifespan = Callable[["Worker"], AbstractAsyncContextManager[Any]]
@@ -32,7 +35,8 @@ class Worker:
 
     Run it with `python -m worker_app module:worker -p 4`, or inside a program of your own with
     `await worker.run()`. `url` is taken from the settings where it is None. `concurrency` is how
-    many tasks one process runs at one time, of levels up to `max_level`. `lifespan` is an async
+    many tasks one process runs at one time, of levels up to `max_level`, over all `shards` of the
+    queue (None: of the settings where the address is, else one). `lifespan` is an async
     context manager that is given the worker; what it yields is `ctx.state`.
     """
 
@@ -49,6 +53,7 @@ class Worker:
         drain_timeout: float = 25.0,
         grace: float = GRACE_S,
         max_payload: int = MAX_BYTES,
+        shards: int | None = None,
     ) -> None:
         if not 1 <= concurrency <= 10_000:
             raise ConfigError(f"concurrency is {concurrency!r}, expected 1..10000")
@@ -63,9 +68,11 @@ class Worker:
         self.grace = grace
         self.max_payload = max_payload
         self.routes: dict[str, Route] = {}
-        self._keys = Keys(prefix, name)
+        self.shards = None if shards is None else check_shards(shards)
+        self._prefix = prefix
+        keys_of(prefix, name, self.shards or 1)
         self._lifespan = lifespan
-        self._session: Session | None = None
+        self._sessions: list[Session] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stops = 0
 
@@ -138,11 +145,9 @@ class Worker:
                 if self._lifespan is not None:
                     state = await stack.enter_async_context(self._lifespan(self))
                 if not self._stops:
-                    self._session = self._make_session(state)
-                    self._pass_on()
-                    await self._session.run()
+                    await self._serve(state)
         finally:
-            self._session = self._loop = None
+            self._sessions, self._loop = [], None
             self._stops = 0
 
     def stop(self) -> None:
@@ -156,25 +161,76 @@ class Worker:
 
     @property
     def session(self) -> Session | None:
-        """The run that is on, for the watchdog."""
-        return self._session
+        """The run that is on; of a queue with shards that of the first."""
+        return self._sessions[0] if self._sessions else None
+
+    def ailment(self, now: float) -> tuple[str, bool]:
+        """What is wrong with a run, for the watchdog: see `Session.ailment`."""
+        found = [session.ailment(now) for session in list(self._sessions)]
+        return max(found, key=lambda one: (bool(one[0]), one[1]), default=("", False))
 
     def _pass_on(self) -> None:
-        """Tell the session; a stop may have come before there was one."""
-        session = self._session
-        while session is not None and session.stops < min(self._stops, 2):
-            session.stop()
+        """Tell the sessions; a stop may have come before there were any."""
+        for session in self._sessions:
+            while session.stops < min(self._stops, 2):
+                session.stop()
 
-    def _make_session(self, state: Any) -> Session:
-        return Session(
-            self.url if self.url is not None else redis_address(load()),
-            self._keys,
-            self.routes,
-            state=state,
-            concurrency=self.concurrency,
-            processes=self.processes,
-            max_level=self.max_level,
-            drain_timeout=self.drain_timeout,
-            grace=self.grace,
-            max_payload=self.max_payload,
-        )
+    async def _serve(self, state: Any) -> None:
+        """Run a session for each shard; the first that ends has the others end."""
+        shards, url = self.shards or 1, self.url
+        if url is None:
+            settings = load()
+            url = redis_address(settings)
+            shards = settings.shards if self.shards is None else self.shards
+        pools = Pools(threads=self.concurrency, processes=self.processes) if shards > 1 else None
+        self._sessions = self._make_sessions(url, shards, state, pools)
+        self._pass_on()
+        if pools is None:
+            await self._sessions[0].run()
+            return
+        try:
+            await _run_all(self._sessions)
+        finally:
+            await pools.aclose()
+
+    def _make_sessions(
+        self, url: str, shards: int, state: Any, pools: Pools | None
+    ) -> list[Session]:
+        keys = keys_of(self._prefix, self.name, shards)
+        turns = Turns(self.concurrency) if shards > 1 else None
+        return [
+            Session(
+                url,
+                one,
+                self.routes,
+                state=state,
+                concurrency=self.concurrency,
+                processes=self.processes,
+                pools=pools,
+                max_level=self.max_level,
+                drain_timeout=self.drain_timeout,
+                grace=self.grace,
+                max_payload=self.max_payload,
+                turns=turns,
+                shard=Shard(number, shards, keys[0]) if shards > 1 else None,
+            )
+            for number, one in enumerate(keys)
+        ]
+
+
+async def _run_all(sessions: Sequence[Session]) -> None:
+    """Until all have ended. Raises what the first one raised."""
+    tasks = [asyncio.create_task(one.run()) for one in sessions]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for one in sessions:
+            if not one.stops:
+                one.stop()
+        await asyncio.wait(tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    for end in ends:
+        if isinstance(end, Exception):
+            raise end

@@ -31,6 +31,7 @@ def make_worker(settings: Settings) -> Worker:
         settings.queue,
         url=redis_address(settings),
         prefix=settings.prefix,
+        shards=settings.shards,
         lifespan=lifespan,
         concurrency=settings.worker_concurrency,
         drain_timeout=settings.drain_timeout,

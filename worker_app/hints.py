@@ -45,6 +45,11 @@ class Hints:
         self._busy = asyncio.Event()
         self._reading = False
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a hint would be heard."""
+        return self._reading
+
     def idle(self) -> None:
         """Wait for a hint from now on."""
         self._idle.set()

@@ -22,6 +22,7 @@ from pyclient.sweeper import Sweeper
 from .announce import Announcer
 from .desk import Desk, Ended
 from .hints import Hints
+from .turns import Turn
 
 log = logging.getLogger("worker_app.loop")
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class ClaimLoop:
         desk: Desk,
         hints: Hints,
         announcer: Announcer,
+        share: Turn,
         *,
         max_level: int,
         drop_answer: Callable[[str], None],
@@ -52,6 +54,8 @@ class ClaimLoop:
         self._desk = desk
         self._hints = hints
         self._announcer = announcer
+        self._share = share
+        share.poke, share.wants = self.poke, self._wants
         self._max_level = max_level
         self._drop_answer = drop_answer
         self._waiter: asyncio.Future[None] | None = None
@@ -71,7 +75,7 @@ class ClaimLoop:
     def hint(self) -> None:
         """Something may wait in the line."""
         self._want = True
-        if self._desk.free <= 0 and not self.draining:
+        if self._share.free <= 0 and not self.draining:
             self.sweeper.note(PASS_ON_MS)
         self.poke()
 
@@ -111,7 +115,7 @@ class ClaimLoop:
         elif self.recheck:
             await self._announcer.check()
             self.recheck = False
-        elif self._want and desk.free > 0:
+        elif self._wants() and self._share.free > 0:
             await self._claim()
         else:
             await self._wait()
@@ -119,7 +123,7 @@ class ClaimLoop:
 
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
-        if self._desk.free > 0 and not self.draining:
+        if self._share.free > 0 and not self.draining:
             self._hints.idle()
         try:
             await self._waiter
@@ -127,28 +131,40 @@ class ClaimLoop:
             self._waiter = None
             self._hints.working()
 
+    def _wants(self) -> bool:
+        """Whether a slot would be of use: something may wait here, and nobody listens for it."""
+        if self._share.stale and not self._hints.waiting:
+            return not self.draining
+        return self._want and not self.draining
+
     async def _claim(self) -> None:
-        limit = min(BATCH, self._desk.free)
+        limit = min(BATCH, self._share.free)
         caller = self._caller.id
-        reply, sent_at = await self._numbered(
-            lambda number: self._commands.claim(caller, number, limit, self._max_level), limit
-        )
-        self._took(reply, limit, sent_at)
+        self._share.ask(limit)
+        try:
+            reply, sent_at = await self._numbered(
+                lambda number: self._commands.claim(caller, number, limit, self._max_level), limit
+            )
+            self._took(reply, limit, sent_at)
+        finally:
+            self._share.answered()
 
     async def _publish(self) -> None:
         desk = self._desk
         batch = _first(desk.ended)
-        limit = 0 if self.draining else min(BATCH, max(0, desk.free))
+        limit = 0 if self.draining else min(BATCH, max(0, self._share.free))
         caller = self._caller.id
+        self._share.ask(limit)
         try:
             reply, sent_at = await self._numbered(
                 lambda number: self._commands.publish(caller, number, limit, self._max_level, batch)
             )
+            self._published(batch, reply)
+            self._took(reply, limit, sent_at)
         except ScriptError:
             await self._publish_singly(batch)
-            return
-        self._published(batch, reply)
-        self._took(reply, limit, sent_at)
+        finally:
+            self._share.answered()
 
     async def _publish_singly(self, batch: Sequence[Ended]) -> None:
         """A refused batch: the outcome that is at fault must not take the others along."""
@@ -221,7 +237,10 @@ class ClaimLoop:
                 self._desk.give_back(leased, 0, "its worker stops")
         elif reply.tasks:
             self._announcer.leased(len(reply.tasks))
-            self._desk.start(reply.tasks, sent_at)
+            fits = self._share.fits(len(reply.tasks))
+            for leased in reply.tasks[fits:]:
+                self._desk.give_back(leased, 0, "its worker has no slot free")
+            self._desk.start(reply.tasks[:fits], sent_at)
 
 
 def _first(ended: list[Ended]) -> list[Ended]:

@@ -20,7 +20,7 @@ from pyclient.keeper import Keeper
 from pyclient.keys import Keys
 from pyclient.numbered import NumberedCaller
 
-from .announce import Announcer
+from .announce import Announcer, Shard
 from .bodies import LargeBodies
 from .desk import GRACE_S, Desk
 from .held import Held
@@ -29,6 +29,7 @@ from .leases import LeaseJob
 from .loop import ClaimLoop
 from .pools import Pools
 from .routes import Route
+from .turns import Turn, Turns
 
 log = logging.getLogger("worker_app.session")
 
@@ -60,13 +61,17 @@ class Session:
         drain_timeout: float,
         grace: float = GRACE_S,
         max_payload: int = MAX_BYTES,
+        pools: Pools | None = None,
+        turns: Turns | None = None,
+        shard: Shard | None = None,
     ) -> None:
         self._drain_timeout = drain_timeout
         self._grace = grace
         self._keys = keys
         self._conn = Connection(url, client_name="peak-worker")
         self._keeper = Keeper(url)
-        self._pools = Pools(threads=concurrency, processes=processes)
+        self._own_pools = pools is None
+        self._pools = pools or Pools(threads=concurrency, processes=processes)
         self._caller = NumberedCaller()
         self._stuck: Held | None = None
         self.stops = 0
@@ -86,10 +91,11 @@ class Session:
             concurrency=concurrency,
             state=state,
             grace=grace,
-            changed=lambda: self.loop.poke(),
+            changed=lambda: self._share.changed(),
             on_stuck=self._on_stuck,
         )
-        self._announcer = Announcer(commands, routes.values())
+        self._share = Turn(self.desk, turns)
+        self._announcer = Announcer(commands, routes.values(), shard, self._conn)
         self._max_level = max_level
         self._commands = commands
         self._hints: Hints | None = None
@@ -109,6 +115,7 @@ class Session:
             self.desk,
             self._hints,
             self._announcer,
+            self._share,
             max_level=self._max_level,
             drop_answer=self._drop_answer,
         )
@@ -213,7 +220,8 @@ class Session:
         left = [held.task for held in self.desk.running.values() if held.task is not None]
         if left:
             await asyncio.wait(left, timeout=STOP_S)
-        await self._pools.aclose()
+        if self._own_pools:
+            await self._pools.aclose()
         await self.loop.sweeper.aclose()
         await self._conn.aclose()
 

@@ -43,8 +43,7 @@ class Watchdog(threading.Thread):
                 self._drain()
             if time.monotonic() - before > _SUSPENDED_S:
                 continue  # this process was stopped: let the event loop come to itself first
-            session = self._worker.session
-            what, handler = session.ailment(time.monotonic()) if session else ("", False)
+            what, handler = self._worker.ailment(time.monotonic())
             if what:
                 log.critical("%s: this process ends and is replaced", what)
                 faulthandler.dump_traceback(all_threads=True)

@@ -21,7 +21,7 @@ from pyclient import embedded
 from . import servers
 
 # Without TTL for good: settings, counters, records.
-RECORDS = ("conf", "clock", "service", "stats", "workers", "audit", "dead")
+RECORDS = ("conf", "clock", "service", "stats", "workers", "audit", "dead", "wholes")
 # Without TTL as long as tasks live; gone afterwards.
 LIVING = (
     "tasks",

@@ -40,7 +40,8 @@ class Role(NamedTuple):
 # Not CONFIG GET, which tells the password of the default user.
 _CONNECT = ("ping", "select", "client|setname", "info", "cluster|slots", "asking", "acl|whoami")
 # WAIT: in the durability `replicated` an answer counts when replicas have it.
-_CALL = ("evalsha", "script|load", "wait")
+# HGETALL: which routes of a queue with shards are pinned to one.
+_CALL = ("evalsha", "script|load", "wait", "hgetall")
 _BODIES = ("get", "set", "unlink")
 _GATEWAY = "admit attach cancel configure fetch gauge limit place publish renew sweep".split()
 _WORKER = "claim configure gauge publish renew retry sweep".split()

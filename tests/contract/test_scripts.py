@@ -138,7 +138,8 @@ def spelled() -> set[str]:
     found = set(re.findall(r"prefix \.\. '([a-z]+:?)'", LUA))
     found |= {f"{one}:" for one in re.findall(r"return '([a-z]+):'", LUA)}
     source = inspect.getsource(keys)
-    return found | set(re.findall(r"self\.base \+ b\"([a-z]+:)", source))
+    found |= set(re.findall(r"self\.base \+ b\"([a-z]+:)", source))
+    return found | set(re.findall(r"\+ b\":?([a-z]+)\"", source))
 
 
 def test_the_table_has_every_key_that_is_spelled() -> None:

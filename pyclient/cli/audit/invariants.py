@@ -15,9 +15,9 @@ from .records import Parts, parts
 from .snapshot import Snapshot
 
 # Kept for good, whatever lives.
-RECORDS = ("conf", "clock", "service", "stats", "workers", "audit", "dead")
+RECORDS = ("conf", "clock", "service", "stats", "workers", "audit", "dead", "wholes")
 KINDS = {
-    **dict.fromkeys(("tasks", "conf", "routes", "run", "service"), "hash"),
+    **dict.fromkeys(("tasks", "conf", "routes", "run", "service", "wholes"), "hash"),
     **dict.fromkeys(("places", "leases", "due", "dead", "lanes"), "zset"),
 }
 PERMANENT = {*KINDS, "clock", "stats", "workers", "audit"}

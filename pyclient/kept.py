@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from .errors import Unavailable
 from .link import Arg, Link
@@ -22,10 +24,44 @@ from .replies import code_of, is_error, text_of
 
 _WAIT_MS = 200
 _LOOK_S = 1.0
-_PATIENCE_S = 2.0
+_LEAVE_S = 2.0
+_PATIENCE_S = 3.0
 _FLOOR_S = 2.0
 _MARK_MS = 60_000
 _TOLD = frozenset("admit cancel claim configure fetch place publish retry revive".split())
+
+
+class Copies:
+    """How many replicas of a link's server are in touch: `count` is what WAIT waits for.
+
+    One that has left counts for a while longer: it may have been promoted, and what the others
+    confirm meanwhile is lost. By then our watcher of the Sentinels has heard of it.
+    """
+
+    __slots__ = ("_fewer_since", "asked_at", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.asked_at = -math.inf
+        self._fewer_since = math.inf
+
+    def learn(self, count: int, now: float) -> None:
+        """The server says that so many are in touch."""
+        if count >= self.count or now - self._fewer_since >= _LEAVE_S:
+            self.count, self._fewer_since = count, math.inf
+        else:
+            self._fewer_since = min(self._fewer_since, now)
+
+
+_copies: WeakKeyDictionary[Link, Copies] = WeakKeyDictionary()
+
+
+def copies_of(link: Link) -> Copies:
+    """What is known of the replicas behind a link."""
+    copies = _copies.get(link)
+    if copies is None:
+        copies = _copies[link] = Copies()
+    return copies
 
 
 class Waits(NamedTuple):
@@ -82,7 +118,8 @@ async def _all_have_it(link: Link, kept: Waits, least: int, give_up: float, over
     loop = asyncio.get_running_loop()
     while True:
         count = await _told(link, kept, overdue)
-        wanted = max(least, link.replicas[0])
+        copies = copies_of(link)
+        wanted = max(least, copies.count)
         if count >= wanted:
             return
         if loop.time() + _WAIT_MS / 1000 >= give_up:
@@ -92,7 +129,7 @@ async def _all_have_it(link: Link, kept: Waits, least: int, give_up: float, over
                 code="REPLICAS",
                 unknown=True,
             )
-        link.replicas = (link.replicas[0], 0.0)  # one may have gone: look at once
+        copies.asked_at = -math.inf  # one may have gone: look at once
         kept = _wait(link, least, overdue, b"")
 
 
@@ -102,7 +139,7 @@ async def _told(link: Link, kept: Waits, overdue: float) -> int:
     said: Any = await marked if marked is not None else b"OK"
     if mark and code_of(said) == "OOM":
         marked = link.send((b"PEXPIRE", mark, _MARK_MS), overdue)
-        acks = link.send((b"WAIT", max(1, link.replicas[0]), _WAIT_MS), overdue)
+        acks = link.send((b"WAIT", max(1, copies_of(link).count), _WAIT_MS), overdue)
         acks.add_done_callback(_no_matter)
         said = said if await marked == 0 else b"OK"
     number: Any = said if is_error(said) else await acks
@@ -118,17 +155,17 @@ async def _told(link: Link, kept: Waits, overdue: float) -> int:
 def _wait(link: Link, least: int, overdue: float, mark: bytes) -> Waits:
     """Send WAIT; before it the mark, if one is wanted, and now and then the question of how many
     replicas are in touch."""
-    known, looked = link.replicas
+    copies = copies_of(link)
     now = asyncio.get_running_loop().time()
-    if now - looked > _LOOK_S:
-        link.replicas = (known, now)
+    if now - copies.asked_at > _LOOK_S:
+        copies.asked_at = now
         info = link.send(("INFO", "replication"), overdue)
         info.add_done_callback(lambda told: _learn(link, told))
     marked = None
     if mark:
         marked = link.send((b"SET", mark, b"", b"PX", _MARK_MS), overdue)
         marked.add_done_callback(_no_matter)
-    acks = link.send((b"WAIT", max(least, known), _WAIT_MS), overdue)
+    acks = link.send((b"WAIT", max(least, copies.count), _WAIT_MS), overdue)
     acks.add_done_callback(_no_matter)
     return Waits(marked, mark, acks)
 
@@ -139,7 +176,7 @@ def _learn(link: Link, told: asyncio.Future[Any]) -> None:
     for line in text_of(told.result()).splitlines():
         name, _, value = line.partition(":")
         if name == "min_slaves_good_slaves":  # those not behind by min-replicas-max-lag
-            link.replicas = (int(value), link.replicas[1])
+            copies_of(link).learn(int(value), asyncio.get_running_loop().time())
 
 
 def _no_matter(future: asyncio.Future[Any]) -> None:

@@ -74,7 +74,6 @@ class Link(asyncio.Protocol):
         self._gone = self._loop.create_future()
         self.sent = self.answered = 0
         self.loads: dict[str, tuple[int, asyncio.Future[Any]]] = {}
-        self.replicas = (0, 0.0)  # in touch, and when that was asked: see kept.py
         self.born = self._loop.time()
 
     # -- what callers use -----------------------------------------------------------------

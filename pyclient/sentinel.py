@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ log = logging.getLogger("pyclient.connection")
 _ASK_S = 1.0
 _PING_S = 5.0
 _PROMISE_S = 3.0
+_STALE_S = 15.0
 _EARLY = ("+failover-state-send-slaveof-noone", "+promoted-slave")
 _WATCHED = (*_EARLY, "+switch-master")
 
@@ -43,6 +45,7 @@ class Sentinels(Sole):
         self._on_switch: Callable[[str], None] | None = None
         self._primary: Endpoint | None = None
         self._promised_until = 0.0
+        self._left: dict[Endpoint, float] = {}
 
     async def open(self, place: Endpoint) -> Link:
         promised = asyncio.get_running_loop().time() < self._promised_until
@@ -120,9 +123,10 @@ class Sentinels(Sole):
 
     async def _listen(self, sentinel: Endpoint, backoff: Backoff) -> None:
         def heard(message: list[Any]) -> None:
-            primary = _announced(self._service, [text_of(part) for part in message])
+            words = [text_of(part) for part in message]
+            primary = _announced(self._service, words)
             if primary is not None:
-                self._switched(sentinel, primary)
+                self._switched(sentinel, primary, early=words[1] in _EARLY)
 
         loop = asyncio.get_running_loop()
         link = await dial(sentinel, self._sentinel_greeting, on_push=heard)
@@ -132,20 +136,28 @@ class Sentinels(Sole):
             for channel in _WATCHED:
                 await link.ask(("SUBSCRIBE", channel), loop.time() + 2 * _ASK_S)
             backoff.reset()
-            self._switched(sentinel, primary)
+            self._switched(sentinel, primary, early=False)
             await _while_it_answers(link)
         finally:
             link.abort("no longer listening")
 
-    def _switched(self, sentinel: Endpoint, primary: Endpoint) -> None:
-        """All Sentinels tell each switch, at different times: the first one counts."""
-        if self._primary in (None, primary):
+    def _switched(self, sentinel: Endpoint, primary: Endpoint, *, early: bool) -> None:
+        """All Sentinels tell each switch, at different times: the first one counts.
+
+        So one that lags behind may still name what another has deposed since: only the leader of
+        a switch, who tells it `early`, can bring back a primary that was left just now.
+        """
+        if self._primary is None or self._primary == primary:
             return
+        now = asyncio.get_running_loop().time()
+        if not early and now - self._left.get(primary, -math.inf) < _STALE_S:
+            return
+        self._left[self._primary] = now
         self._prefer(sentinel)
         reason = f"Sentinel {sentinel} says that {primary} takes over"
         log.warning("%s: %s", self._service, reason)
         self._primary = primary
-        self._promised_until = asyncio.get_running_loop().time() + _PROMISE_S
+        self._promised_until = now + _PROMISE_S
         if self._on_switch is not None:
             self._on_switch(reason)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from .durability import Durability
 from .errors import ConfigError, Unavailable
+from .kept import copies_of
 from .link import Link
 from .replies import code_of, error_of, is_error, text_of
 
@@ -43,7 +44,7 @@ async def check_server(
         await _check_wait(link, deadline)
         _check_replicas(facts, demand, first=first)
         good = int(facts.get("min_slaves_good_slaves", 0))
-        link.replicas = (good, asyncio.get_running_loop().time())
+        copies_of(link).learn(good, asyncio.get_running_loop().time())
     elif failover and facts and not _guards(facts):
         log.warning(
             "durability=weak: this server has min-replicas-to-write 0, so a failover "

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from pyclient.address import Endpoint
-from pyclient.connection import Connection
+from pyclient.connection import Connection, _topology, parse_address
 from pyclient.errors import Unavailable
-from pyclient.sentinel import _announced
+from pyclient.link import DEFAULT_LIMITS
+from pyclient.sentinel import Sentinels, _announced
 from tests.pyclient.connection_rig import COUNT, ECHO, Lua, connected
 from tests.servers import until
 from tests.topologies import SERVICE, Watched, sentinel
@@ -41,6 +42,26 @@ def watched() -> Iterator[Watched]:
 )
 def test_what_sentinels_announce(message: list[str], primary: Endpoint | None) -> None:
     assert _announced("peak", message) == primary
+
+
+async def test_who_lags_behind_does_not_bring_back_a_deposed_primary() -> None:
+    """Seen: two failovers at once, and a third Sentinel that told of the first one last."""
+    topology = _topology(parse_address("redis+sentinel://s1,s2,s3/peak"), DEFAULT_LIMITS)
+    assert isinstance(topology, Sentinels)
+    switches: list[str] = []
+    topology._on_switch = switches.append
+    s1, s2, s3 = (Endpoint(f"s{n}", 26379) for n in (1, 2, 3))
+    a, b = Endpoint("a", 1), Endpoint("b", 2)
+    topology._primary = a
+    topology._switched(s1, b, early=True)
+    topology._switched(s1, b, early=False)
+    topology._switched(s2, a, early=True)
+    assert topology._primary == a
+    topology._switched(s3, b, early=False)
+    assert topology._primary == a
+    topology._switched(s3, b, early=True)
+    assert topology._primary == b
+    assert len(switches) == 3
 
 
 async def test_the_primary_is_found_past_sentinels_that_are_away(

@@ -33,6 +33,7 @@ from .wires import Role, Wires, as_bytes
 
 _HOPS = 6
 _OPEN_S = 5.0
+_PAUSE_S = 0.2
 
 
 class Connection:
@@ -178,6 +179,8 @@ class Connection:
             code = code_of(reply)
             if code == "NOSCRIPT" and script is not None:
                 await load_script(link, script, seen, deadline)
+            elif code == "NOREPLICAS" and kept:  # a new primary: its replicas are on their way
+                await asyncio.sleep(_PAUSE_S)
             elif code == "ASK" and wires.topology.sole is None:
                 _, endpoint = redirect_of(reply, wires.topology.place(as_bytes(key)))
                 other = await wires.wire_to(endpoint, role).get(deadline)

@@ -33,7 +33,13 @@ def test_it_has_the_verbs_of_the_queue() -> None:
     # `exchange` and what belongs to it is for the gateway; address and life differ by nature.
     for plain, twin in ((Queue, SyncQueue), (Ticket, SyncTicket)):
         for name, verb in vars(plain).items():
-            if name.startswith("_") or name in ("exchange", "new_id", "address", "is_open"):
+            if name.startswith("_") or name in (
+                "exchange",
+                "new_id",
+                "positions",
+                "address",
+                "is_open",
+            ):
                 continue
             other = getattr(twin, name)
             if inspect.isfunction(verb):

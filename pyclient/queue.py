@@ -45,7 +45,7 @@ class Queue:
         shards: int = 1,
     ) -> None:
         self._engine = Engine(url, name, prefix, max_payload, shards=shards)
-        self.url, self.name = url, name
+        self.url, self.name, self.shards = url, name, shards
         self.keys: Keys = self._engine.keys[self._engine.names("pull")[0]]
 
     @classmethod

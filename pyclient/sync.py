@@ -183,9 +183,9 @@ class SyncQueue:
         """See `Queue.attach`."""
         return SyncTicket(self, self.run(self._queue.attach(task_id)))
 
-    def gauge(self) -> dict[str, Any]:
+    def gauge(self, *, slots: bool = False) -> dict[str, Any]:
         """See `Queue.gauge`."""
-        return self.run(self._queue.gauge())
+        return self.run(self._queue.gauge(slots=slots))
 
     def configure(
         self,

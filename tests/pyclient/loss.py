@@ -23,7 +23,7 @@ from pyclient import Queue
 from pyclient.commands import Commands, scripts
 from pyclient.connection import Connection
 from pyclient.errors import PeakError
-from pyclient.keys import Keys
+from pyclient.shards import keys_of, shard_of
 from tests.pyclient import redis_faults as faults
 from worker_app import Context, Worker
 
@@ -94,11 +94,12 @@ async def measure(
     at: float = 3.0,
     rate: float = 200.0,
     name: str = NAME,
+    shards: int = 1,
     configure: dict[str, Any] | None = None,
 ) -> Report:
     """One run: load for `seconds`, the fault (in a thread) after `at`."""
     ran: Counter[str] = Counter()
-    worker = Worker(name, url=url, concurrency=32)
+    worker = Worker(name, url=url, concurrency=32, shards=shards)
 
     @worker.route("work")
     async def work(payload: int, ctx: Context) -> int:
@@ -106,7 +107,7 @@ async def measure(
         await asyncio.sleep(0.005)
         return payload
 
-    async with Queue.from_url(url, name=name) as queue:
+    async with Queue.from_url(url, name=name, shards=shards) as queue:
         await queue.configure(lease=4.0, **(configure or {}))
         serving = asyncio.create_task(worker.run())
         load = Load(queue, rate)
@@ -126,13 +127,12 @@ async def measure(
 async def _count(url: str, queue: Queue, ids: list[str], report: Report) -> None:
     """What has become of the acknowledged; those that still live get half a minute."""
     conn = Connection(url)
-    commands = Commands(conn, scripts(), Keys("peak", queue.name))
     give_up = time.monotonic() + 30
     left = ids
     while left and time.monotonic() < give_up:
         try:
             await conn.open()
-            left = await _look(commands, left, report)
+            left = await _look(conn, queue, left, report)
         except PeakError:
             pass
         await asyncio.sleep(0.3)
@@ -140,19 +140,20 @@ async def _count(url: str, queue: Queue, ids: list[str], report: Report) -> None
     await conn.aclose()
 
 
-async def _look(commands: Commands, ids: list[str], report: Report) -> list[str]:
-    alive: list[str] = []
-    for start in range(0, len(ids), 64):
-        some = ids[start : start + 64]
-        for one, value in zip(some, await commands.fetch("state", some), strict=True):
-            word = value.partition(b"\n")[0]
-            if word in LIVE:
-                alive.append(one)
-            elif word == b"gone":
-                report.lost += 1
-            else:
-                report.done += word == b"done"
-    return alive
+async def _look(conn: Connection, queue: Queue, ids: list[str], report: Report) -> list[str]:
+    """Those of `ids` that still live; the others are counted. Raises Unavailable before that."""
+    all_keys = keys_of("peak", queue.name, queue.shards)
+    said: list[tuple[str, bytes]] = []
+    for shard, keys in enumerate(all_keys):
+        here = [one for one in ids if shard_of(one, queue.shards) == shard]
+        commands = Commands(conn, scripts(), keys)
+        for start in range(0, len(here), 64):
+            some = here[start : start + 64]
+            said += zip(some, await commands.fetch("state", some), strict=True)
+    words = [(one, value.partition(b"\n")[0]) for one, value in said]
+    report.lost += sum(word == b"gone" for _, word in words)
+    report.done += sum(word == b"done" for _, word in words)
+    return [one for one, word in words if word in LIVE]
 
 
 def main() -> None:

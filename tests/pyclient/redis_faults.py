@@ -127,6 +127,27 @@ def coordinated(servers: Any) -> None:
     until(lambda: queue_primary(servers) is not old, timeout=30, what="a switch")
 
 
+def migrate(servers: Slotted, key: str, target: Server) -> None:
+    """Move the slot of a key to another primary in one atomic step, as Valkey 9 can."""
+    slot = int(servers.nodes[0].client().execute_command("CLUSTER KEYSLOT", key))
+    source = servers.node_of(key).client(protocol=2)
+    name = target.client().execute_command("CLUSTER MYID")
+    source.execute_command("CLUSTER MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", name)
+
+    def arrived() -> bool:
+        rows = source.execute_command("CLUSTER GETSLOTMIGRATIONS")
+        states = [_fields(row)["state"] for row in rows]
+        assert "failed" not in states, rows
+        return states[0] == "success" and servers.node_of(key) is target
+
+    until(arrived, timeout=30, what="the end of a migration")
+
+
+def _fields(row: list[Any]) -> dict[str, str]:
+    words = [one.decode() if isinstance(one, bytes) else str(one) for one in row]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
 def in_step(client: redis.Redis) -> None:
     """Wait until every replica has all of what the primary has."""
 

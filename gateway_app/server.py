@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from pyclient.http.headers import SERVER, http_date
 from pyclient.settings import Settings
 
+from .joined import Joined
 from .request_line import RequestLine
 from .tunnel import Tunnel
 
@@ -47,7 +48,8 @@ class Protocol(HttpToolsProtocol):
     head_timeout = 10.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]
+        joined = Joined(transport, self.loop)  # type: ignore[arg-type]
+        super().connection_made(joined)  # type: ignore[arg-type]
         self._line = RequestLine(self.max_url)
         self._between = True
         self._head_bytes = 0

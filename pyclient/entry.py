@@ -103,7 +103,7 @@ class Entry:
     def acknowledge(self) -> None:
         """It was admitted: Redis has its body."""
         self.acked = True
-        self.acked_at = asyncio.get_running_loop().time()
+        self.acked_at = self.future.get_loop().time()
         self.body = b""
         if self.admitted is not None and not self.admitted.done():
             self.admitted.set_result(None)

@@ -6,6 +6,8 @@ and under one ACL pattern.
 
 from __future__ import annotations
 
+import base64
+import os
 import re
 import secrets
 
@@ -120,8 +122,23 @@ def shorten(value: object) -> str:
 
 
 def new_task_id() -> str:
-    """128 random bits as 22 base64url characters."""
-    return secrets.token_urlsafe(16)
+    """132 random bits as 22 base64url characters.
+
+    Made 256 at a time: of one, asking the system for its bits would be most of the cost.
+    """
+    try:
+        return _ids.pop()
+    except IndexError:
+        text = base64.urlsafe_b64encode(os.urandom(18 * _IDS)).decode()
+        fresh = [text[start : start + 22] for start in range(0, 24 * _IDS, 24)]
+        _ids.extend(fresh[1:])  # another thread may have been here too: so much the better
+        return fresh[0]
+
+
+_IDS = 256
+_ids: list[str] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ids.clear)  # no id twice
 
 
 def new_caller_id() -> str:

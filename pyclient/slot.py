@@ -115,7 +115,7 @@ class Slot:
         began = loop.time()
         deadline = began + self._timeout
         self._line, self._keeper = await self._open(deadline, self.id)
-        entry = Entry(self.id, self._profile, b"")
+        entry = Entry(self.id, self._profile, b"", loop=loop)
         future = self._line.submit(entry)
         timer = loop.call_at(deadline, self._line.expire, entry)
         try:
@@ -185,7 +185,7 @@ class Slot:
 
     async def _check_age(self, lease: Lease, since: float, deadline: float) -> None:
         """Start only on a young grant: an old one is renewed first, since it may have ended."""
-        now = asyncio.get_running_loop().time()
+        now = self._line.loop.time()
         if (now - since) * 1000 <= self._line.inbox.lease_ms / 3:
             return
         renewal = self._line.commands.renew(self._line.caller.id, [(lease.id, lease.fence)])

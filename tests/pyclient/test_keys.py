@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -86,6 +89,18 @@ def test_a_name_of_ten_megabytes_makes_a_short_message() -> None:
         check_route("x" * 10_000_000)
     assert len(str(caught.value)) < 200
     assert "10000000 characters" in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_fork_makes_ids_of_its_own() -> None:
+    code = (
+        "import os; from pyclient.keys import new_task_id; new_task_id();"
+        "child = os.fork(); print(new_task_id(), flush=True); child and os.wait()"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    ).stdout.split()
+    assert len(said) == len(set(said)) == 2
 
 
 def test_new_ids_are_well_formed_and_not_repeated() -> None:

@@ -20,6 +20,7 @@ from .checks import (
 from .story import NS, Stories, seconds
 
 _WINDOWS_S = (1, 10, 60)
+_DEADLY = ("kill", "crash")
 
 
 def check_concurrency(stories: Stories, rules: Rules, report: Report) -> None:
@@ -32,6 +33,8 @@ def check_concurrency(stories: Stories, rules: Rules, report: Report) -> None:
         top = max((effect.fence for effect in task.effects), default=0)
         for effect in task.effects:
             until = effect.until or stories.last
+            if dead := stories.hit(effect.process, effect.at, until, _DEADLY):
+                until = min(until, max(effect.at, dead.begin))
             if effect.fence < top:  # a zombie from when its successor was leased
                 successor = stories.lease(effect.id, top)
                 until = min(until, successor.asked if successor else until)

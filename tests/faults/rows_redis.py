@@ -230,6 +230,22 @@ def outage(trial: Trial) -> None:
         trial.judge(stand, doubles_by=())
 
 
+def rate_limit(trial: Trial) -> None:
+    """A token bucket for everybody, while connections are cut and scripts flushed: no window
+    holds more than came."""
+    with valkey() as server, trial.stand(server) as stand:
+        staff(stand, 2)
+        for _ in range(2):
+            stand.load(rate=30, ms=(1, 20), bucket=(20.0, 10), deadline_s=60)
+        client = server.client()
+        for _ in range(trial.repeat):
+            time.sleep(2)
+            client.execute_command("CLIENT KILL", "TYPE", "normal", "SKIPME", "yes")
+            client.script_flush()
+            until_done(stand)
+        trial.judge(stand, doubles_by=(), bucket=(20.0, 10), sometimes=("refused",))
+
+
 def _away(server: Server, duration_s: float, *, killed: bool) -> None:
     if killed:
         server.kill()
@@ -257,5 +273,6 @@ ROWS = (
     Row(24, "foreign script keeps Redis busy 8 s", "S", (0, 5, 20), busy_script),
     Row(26, "maxclients reached", "S", (0, 5, 20), max_clients),
     Row(37, "no active expiry (worker kills)", "S", (0, 5, 20), no_active_expiry),
+    Row(58, "rate limit, connections cut each 2 s", "S", (0, 5, 50), rate_limit),
     Row(53, "Redis away for 2 leases", "S", (2, 10, 50), outage),
 )

@@ -212,6 +212,13 @@ def test_a_run_whose_lease_has_ended_does_not_count_against_the_limit() -> None:
     assert report.seen["overlapping run"] == 1
 
 
+def test_a_run_ends_with_its_process() -> None:
+    history = [*asked("z", 0), *asked("y", 1), *run("z", 10, 10)[:3]]
+    history += [*fault("kill", "w1", 20, 21), *run("y", 30, 30, by="w2"), told("y", 50)]
+    history += [*run("z", 2500, 2500, by="w2"), told("z", 2600), REST]
+    assert caught(history, Rules(lease_s=2.0, limit=1)) == set()
+
+
 def takes(count: int, every_ms: int) -> History:
     """Tokens that were given."""
     return [

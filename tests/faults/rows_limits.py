@@ -33,7 +33,7 @@ def migration(trial: Trial) -> None:
 
         with trial.stand_at(servers.url, look) as stand:
             staff(stand, 2)
-            stand.load(rate=80, ms=(5, 100), deadline_s=60)
+            stand.load(rate=40, ms=(5, 100), deadline_s=120)
             gaps = []
             for _ in range(trial.repeat):
                 until_done(stand)

@@ -127,7 +127,7 @@ def _row(
     def run(trial: Trial) -> None:
         with topology() as servers, _stand(trial, servers) as stand:
             staff(stand, 2)
-            stand.load(rate=60, ms=(5, 100), deadline_s=60)
+            stand.load(rate=25, ms=(5, 100), deadline_s=120)
             gaps: list[float] = []
             for _ in range(trial.repeat):
                 _whole(servers)

@@ -6,6 +6,7 @@ import logging
 import math
 from typing import Any
 
+from pyclient.connection import parse_address
 from pyclient.errors import ConfigError
 from pyclient.http.client import HttpClient, tls_context
 from pyclient.http.headers import RequestRules
@@ -49,6 +50,7 @@ class Shared:
         tls = tls_context(settings.target_ca) if self.target.tls else None
         self.client = HttpClient(connect_timeout=settings.connect_timeout, tls=tls)
         self.address = redis_address(settings)
+        parse_address(self.address)  # a Redis that is away may come, a wrong address stays wrong
         largest = max(settings.max_body, settings.max_response) + _ENVELOPE_HEAD
         self.queue = Queue(
             self.address,

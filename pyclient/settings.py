@@ -119,7 +119,7 @@ def _notes(values: Mapping[str, object]) -> tuple[str, ...]:
 def _dotenv(path: Path) -> Iterator[tuple[str, tuple[str, str]]]:
     """Our names of a `.env` file, each with value and place; no interpolation."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         return
     except (OSError, UnicodeDecodeError) as error:

@@ -89,7 +89,7 @@ def integer(low: int, high: int) -> Parser:
 
 def seconds(low: float, high: float) -> Parser:
     """A duration: a decimal number of seconds, or a number with `ms`, `s`, `m` or `h`."""
-    expected = f"seconds from {low:g} to {high:g} (or with a unit: 500ms, 15s, 5m)"
+    expected = f"seconds from {low:g} to {high:.10g} (or with a unit: 500ms, 15s, 5m)"
 
     def parse(value: str) -> float:
         match = _DURATION.fullmatch(value)

@@ -105,7 +105,7 @@ class Settings:
         "the line; then 504 (503 where no worker was seen).",
     )
     poll_interval: float = _fast(
-        read.seconds(0.001, 3600), _SECONDS, 1.0, "Taken for compatibility: answers are pushed, "
+        read.seconds(0, 3600), _SECONDS, 1.0, "Taken for compatibility: answers are pushed, "
         "nothing polls for them.",
     )
     # Where the gateway listens, and its own pages.

@@ -117,6 +117,8 @@ def test_b41_without_workers_it_is_the_gateway(redis: Server) -> None:
         ({"FAST_PRIORITY_PRIO_PATH": "x"}, ["FAST_PRIORITY_PRIO_PATHS"]),
         ({"PEAK_MAX_BODY": "10MX"}, ["PEAK_MAX_BODY", "10MX"]),
         ({"PEAK_REDIS_URL": "http://x"}, ["PEAK_REDIS_URL"]),
+        ({"PEAK_REDIS_URL": "redis://u:s3cr3t@x/zero"}, ["redis://", "a number as database"]),
+        ({"PEAK_REDIS_URL": "redis+sentinel://x"}, ["the name of the service"]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )

@@ -226,15 +226,16 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def several() -> Iterator[Callable[..., Server]]:
-    """A maker of servers that share one life: all are stopped at the end."""
+def several(binary: str = "") -> Iterator[Callable[..., Server]]:
+    """A maker of servers that share one life: all are stopped at the end. `binary` is another
+    one than the embedded Valkey."""
     made: list[Server] = []
     with home() as path:
 
         def make(kind: type[Server] = Server, **settings: Setting) -> Server:
             place = path / str(len(made))
             place.mkdir()
-            server = kind(server_binary(), place, settings, port=free_ports(1)[0])
+            server = kind(binary or server_binary(), place, settings, port=free_ports(1)[0])
             made.append(server)
             return server
 

@@ -107,9 +107,11 @@ def sentinel(n: int = 3, replicas: int = 2, **conf: servers.Setting) -> Iterator
 
 
 @contextlib.contextmanager
-def cluster(n: int = 3, replicas: int = 0, **conf: servers.Setting) -> Iterator[Slotted]:
+def cluster(
+    n: int = 3, replicas: int = 0, *, binary: str = "", **conf: servers.Setting
+) -> Iterator[Slotted]:
     """`n` primaries that share the slots evenly, with `replicas` each; up in about two seconds."""
-    with servers.several() as make:
+    with servers.several(binary) as make:
         nodes = [_node(make, conf) for _ in range(n * (1 + replicas))]
         for node in nodes:
             node.ready()

@@ -12,7 +12,7 @@ import redis
 from tests.servers import Server, redis_server, until, valkey
 from tests.topologies import SERVICE, Slotted, Watched, cluster, sentinel
 
-GUARD = {"min-replicas-to-write": 1, "min-replicas-max-lag": 2}
+GUARD: dict[str, Any] = {"min-replicas-to-write": 1, "min-replicas-max-lag": 2}
 
 
 def settings_for(durability: str) -> dict[str, Any]:
@@ -141,6 +141,21 @@ def migrate(servers: Slotted, key: str, target: Server) -> None:
         return states[0] == "success" and servers.node_of(key) is target
 
     until(arrived, timeout=30, what="the end of a migration")
+
+
+def move_key_by_key(servers: Slotted, key: str, target: Server) -> None:
+    """Move the slot of a drained queue as any Cluster can: docs/how-to/cluster.md."""
+    slot = int(servers.nodes[0].client().execute_command("CLUSTER KEYSLOT", key))
+    source = servers.node_of(key)
+    names = {one: one.client().execute_command("CLUSTER MYID") for one in (source, target)}
+    here, there = source.client(protocol=2), target.client(protocol=2)
+    there.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", names[source])
+    here.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", names[target])
+    while keys := here.execute_command("CLUSTER GETKEYSINSLOT", slot, 100):
+        here.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+    for one in (target, source, *servers.primaries):
+        one.client().execute_command("CLUSTER SETSLOT", slot, "NODE", names[target])
+    until(lambda: servers.node_of(key) is target, timeout=10, what="the move of a slot")
 
 
 def _fields(row: list[Any]) -> dict[str, str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
+from pyclient.commands import Arg
 from pyclient.errors import ConfigError, ScriptError
-from pyclient.queue import Queue
+from pyclient.whole import configure_all
 
 from .keyspace import is_known, queue_names
 from .output import OK, PROBLEM, duration, print_json, print_table
@@ -58,17 +60,33 @@ async def _run(args: argparse.Namespace) -> int:
         name, values = _named(args, redis.settings.queue)
         if args.action == "show":
             return await _show(args, redis, name)
-        commands = redis.commands(name)
         if args.action == "set":
             settings = parse_settings(values)
             try:
-                await commands.configure(settings)
+                await _set(redis, name, settings)
             except ScriptError as error:
                 raise ConfigError(f"queue {name!r}: {error}") from None
         else:
             settings = _state(args)
             await _change_state(redis, name, settings)
-        return _told(args, name, settings, await commands.gauge())
+        return _told(args, name, settings, await _gauge(redis, name))
+
+
+async def _gauge(redis: Redis, name: str) -> dict[str, Any]:
+    """Of one with shards the sums."""
+    if len(redis.parts(name)) == 1:
+        return await redis.commands(name).gauge()
+    async with redis.queue(name) as queue:
+        return await queue.gauge()
+
+
+async def _set(redis: Redis, name: str, settings: Mapping[str, Arg]) -> None:
+    """Limits of one with shards are split."""
+    if len(redis.parts(name)) == 1:
+        await redis.commands(name).configure(settings)
+        return
+    async with redis.queue(name) as queue:
+        await configure_all(queue._engine, "pull", settings)
 
 
 def _named(args: argparse.Namespace, default: str) -> tuple[str, list[str]]:
@@ -109,7 +127,7 @@ async def _change_state(redis: Redis, name: str, settings: dict[str, str]) -> No
     if name.endswith(".hold"):
         await redis.commands(name).configure({"mode": "hold", **settings})
         return
-    async with Queue.from_url(redis.url, name=name, prefix=redis.prefix) as queue:
+    async with redis.queue(name) as queue:
         if settings["state"] == "open":
             await queue.resume()
         elif settings["state"] == "paused":
@@ -161,9 +179,8 @@ def _word(gauge: dict[str, Any]) -> str:
 
 
 async def _show(args: argparse.Namespace, redis: Redis, name: str) -> int:
-    commands = redis.commands(name)
-    known = await is_known(redis.conn, commands.keys)
-    gauge = await commands.gauge()
+    known = await is_known(redis.conn, redis.commands(redis.parts(name)[0]).keys)
+    gauge = await _gauge(redis, name)
     if args.json:
         print_json({"queue": name, "known": known, **gauge})
         return OK if known else PROBLEM
@@ -171,7 +188,7 @@ async def _show(args: argparse.Namespace, redis: Redis, name: str) -> int:
         print(f"no queue {name!r} under {redis.prefix!r} at {redis.address}; these are defaults:")
     levels = " ".join(f"{level}:{count}" for level, count in enumerate(gauge["levels"]) if count)
     for key, value in gauge.items():
-        if key not in ("levels", "routes", "now_ms"):
+        if key not in ("levels", "routes", "now_ms", "shards"):
             print(f"{key:11} {duration(value) if key in ('oldest_ms', 'claimed_ms') else value}")
     print(f"{'levels':11} {levels or 'nothing waits'}")
     routes = gauge["routes"]

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pyclient.commands import Commands
 from pyclient.connection import Connection
 from pyclient.keys import Keys
+from pyclient.queue import Queue
 from pyclient.scripts import Script, load_scripts
 from pyclient.settings import load, redact, redis_address
 from pyclient.settings_table import Settings
+from pyclient.shards import keys_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,16 @@ class Redis:
     def commands(self, queue: str) -> Commands:
         """The scripts on one queue."""
         return Commands(self.conn, self.scripts, Keys(self.prefix, queue))
+
+    def parts(self, queue: str) -> list[str]:
+        """The queues that a queue is made of: PEAK_QUEUE may have shards, others have none."""
+        count = self.settings.shards if queue == self.settings.queue else 1
+        return [keys.name for keys in keys_of(self.prefix, queue, count)]
+
+    def queue(self, name: str) -> Queue:
+        """The queue as programs see it."""
+        count = len(self.parts(name))
+        return Queue.from_url(self.url, name=name, prefix=self.prefix, shards=count)
 
 
 def add_redis(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from pyclient.errors import ConfigError, Unavailable
 from .finding import MARKS, Finding
 from .queues import look_at_queues
 from .roles import look_at_roles
-from .server import look_at_server
+from .server import look_at_server, look_at_slot
 
 _FILES = 4096
 
@@ -83,11 +83,13 @@ async def _gather(args: argparse.Namespace) -> list[Finding]:
 
 
 async def _looks(redis: Redis, args: argparse.Namespace) -> AsyncIterator[Finding]:
-    queue = args.queue or redis.settings.queue
+    names = redis.parts(args.queue or redis.settings.queue)
+    looked_at = names[:1] if args.all else names
     for part in (
-        look_at_server(redis, queue),
+        look_at_server(redis, names[0]),
+        *(look_at_slot(redis, name) for name in names[1:]),
         look_at_roles(redis, args.logins),
-        look_at_queues(redis, queue, every=args.all),
+        *(look_at_queues(redis, name, every=args.all) for name in looked_at),
     ):
         async for finding in part:
             yield finding

@@ -36,6 +36,13 @@ async def look_at_server(redis: Redis, queue: str) -> AsyncIterator[Finding]:
         yield await _slot(redis, base)
 
 
+async def look_at_slot(redis: Redis, queue: str) -> AsyncIterator[Finding]:
+    """Of a further shard only whether its slot is being moved."""
+    base = Keys(redis.prefix, queue).base
+    if _facts(await redis.conn.command("INFO", at=base)).get("cluster_enabled") == "1":
+        yield await _slot(redis, base)
+
+
 def _facts(info: bytes | str) -> dict[str, str]:
     lines = text_of(info).splitlines()
     return {k: v for k, _, v in (line.partition(":") for line in lines) if v}

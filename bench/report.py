@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import model
 from bench.harness import tables
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "explanation" / "benchmarks.md"
 RESULTS = PAGE.with_suffix("")
+SCALING = PAGE.with_name("scaling.md")
+MARKS = ("<!-- model: written by ./peak bench report -->", "<!-- end of model -->")
 TITLES = {
     "roundtrip": "Round trips",
     "queue": "A backlog: in, out, and at rest",
@@ -47,6 +50,18 @@ def write() -> None:
     parts = [HEAD, f"## What is promised\n\n{promised}", *sections]
     PAGE.parent.mkdir(parents=True, exist_ok=True)
     PAGE.write_text("\n".join(part.strip() + "\n" for part in parts))
+    if SCALING.is_file() and all(there.get(name) for name in model.PARTS):
+        calculated = model.page(model.RATES, RESULTS).strip()
+        SCALING.write_text(between(SCALING.read_text(), *MARKS, f"\n\n{calculated}\n\n"))
+
+
+def between(text: str, first: str, last: str, new: str) -> str:
+    """The text with what stands between two marks replaced."""
+    before, mark, rest = text.partition(first)
+    _, end, after = rest.partition(last)
+    if not mark or not end:
+        raise ValueError(f"expected the marks {first} and {last}")
+    return before + mark + new + end + after
 
 
 def load(name: str) -> dict[str, Any] | None:

@@ -26,7 +26,9 @@ async def echo(payload: object) -> object:
     return payload
 
 
-worker = Worker("bench")
+QUEUE = "line"  # its first three shards lie on three nodes of three
+SHARDS = int(os.environ.get("BENCH_SHARDS", "1"))
+worker = Worker(QUEUE, shards=SHARDS)
 for name in ROUTES:
     worker.route(name)(echo)
 
@@ -47,7 +49,7 @@ class Adapter(Base):
         os.execv(sys.executable, [sys.executable, *served, "-c", count])
 
     async def open(self, concurrency: int) -> None:
-        self._queue = Queue.from_url(self.url, name="bench")
+        self._queue = Queue.from_url(self.url, name=QUEUE, shards=SHARDS)
         await self._queue.open()
         self._routes = itertools.cycle(ROUTES[: self.options["routes"]])
         if self.options.get("limits"):

@@ -83,7 +83,7 @@ class Base:
             raise SystemExit(f"no variant {variant!r}: expected one of {', '.join(self.variants)}")
         self.options = self.variants[variant]
         self.port = int(os.environ["BENCH_PORT"])
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.url = os.environ.get("BENCH_URL") or f"redis://127.0.0.1:{self.port}/0"
         #: redis-py caps a pool at 100 connections and raises past it: for systems that open one a
         #: waiter, the cap is raised in the address.
         self.wide_url = f"{self.url}?max_connections=4000"

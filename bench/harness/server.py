@@ -89,6 +89,15 @@ class Counters:
         self.net_bytes = sum(int(info[f"total_net_{way}put_bytes"]) for way in ("in", "out"))
         self.cpu = sum(float(info[f"used_cpu_{kind}"]) for kind in ("user", "sys"))
 
+    def add(self, other: Counters) -> None:
+        """Another server's on top."""
+        for name, number in other.calls.items():
+            self.calls[name] = self.calls.get(name, 0) + number
+            self.micros[name] = self.micros.get(name, 0.0) + other.micros[name]
+        self.reads += other.reads
+        self.net_bytes += other.net_bytes
+        self.cpu += other.cpu
+
     def since(self, before: Counters, count: int) -> dict[str, Any]:
         """Per task: commands (those inside scripts count), script calls and their µs, socket
         reads, bytes on the wire, CPU in µs, and the commands by name."""
@@ -115,7 +124,13 @@ class Counters:
 class Server:
     """A server without persistence; ends with the block."""
 
-    def __init__(self, binary: str | None = None, *, unix: bool = False) -> None:
+    def __init__(
+        self,
+        binary: str | None = None,
+        *,
+        unix: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.binary = binary or find_server()
         self._folder = tempfile.mkdtemp(prefix="peak-bench-")
         self.port = 0 if unix else free_port()
@@ -132,8 +147,9 @@ class Server:
             "--maxclients",
             "8000",
         )
+        more = [word for name, value in (settings or {}).items() for word in (f"--{name}", value)]
         self._process = subprocess.Popen(
-            [self.binary, "--port", str(self.port), *where, *quiet, "--dir", self._folder],
+            [self.binary, "--port", str(self.port), *where, *quiet, "--dir", self._folder, *more],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

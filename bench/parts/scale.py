@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness import plots
+from bench.harness.cluster import Cluster
 from bench.harness.contract import Tick
 from bench.harness.machine import load, steal
 from bench.harness.options import Check, Options, interleaved, result_of
@@ -22,7 +23,7 @@ from bench.harness.trial import ANY, open_log
 from .http import through
 
 SUMMARY = "1, 2 and 4 processes of submitters and workers, of gateways and workers; shards"
-COUNTS = (1, 2, 4)
+COUNTS, SHARDS, NODES = (1, 2, 4), (1, 2, 3), 3
 IN_FLIGHT, CONNECTIONS = 256, 64
 SYSTEM = "peakshaver"
 
@@ -31,16 +32,20 @@ def measure(options: Options) -> dict[str, Any]:
     """Every size in each repeat."""
     seconds = 0.7 if options.quick else options.seconds
     sizes = {f"{n} submitters, {n} workers": n for n in COUNTS}
+    shards = {f"2 submitters, 2 workers, {n} shards of {NODES} nodes": n for n in SHARDS}
     doors = {
         f"{mode}, {n} gateways" + (f", {n} workers" if mode == "worker" else ""): (mode, n)
         for mode in ("hold", "worker")
         for n in COUNTS
     }
-    with Server(options.server) as server:
+    with Server(options.server) as server, Cluster(options.server, NODES) as cluster:
 
         def one(name: str, repeat: int) -> dict[str, Any]:
             if name in sizes:
                 return several(server, sizes[name], seconds)
+            if name in shards:
+                split = {"BENCH_URL": cluster.url, "BENCH_SHARDS": str(shards[name])}
+                return several(cluster, 2, seconds, **split)
             mode, n = doors[name]
             given = {"gateways": n, "workers": n, "worker_concurrency": 64 // n}
             found = through(mode, server, (CONNECTIONS,), max(1, round(seconds * 2)), **given)
@@ -48,7 +53,7 @@ def measure(options: Options) -> dict[str, Any]:
             return phase | found
 
         def all_of_it() -> dict[str, Any]:
-            runs = interleaved([*sizes, *doors], options.repeats, one)
+            runs = interleaved([*sizes, *shards, *doors], options.repeats, one)
             return {
                 "settings": {"in_flight": IN_FLIGHT, "connections": CONNECTIONS},
                 "rows": {name: medians(each) for name, each in runs.items()},
@@ -58,7 +63,7 @@ def measure(options: Options) -> dict[str, Any]:
         return result_of("scale", options, server.name, all_of_it)
 
 
-def several(server: Server, count: int, seconds: float) -> dict[str, Any]:
+def several(server: Server | Cluster, count: int, seconds: float, **given: str) -> dict[str, Any]:
     """Round trips of so many submitters and workers at once, 256 in flight over all of them."""
     server.ask("FLUSHALL")
     with ExitStack() as stack:
@@ -66,6 +71,7 @@ def several(server: Server, count: int, seconds: float) -> dict[str, Any]:
         Tick.create(folder / "tick")
         log = stack.enter_context(open_log(f"scale-{count}"))
         env = {"BENCH_TICK": str(folder / "tick"), "BENCH_PORT": str(server.port)}
+        env |= given
         roles: dict[str, list[Process]] = {"submit": [], "worker": []}
         for role, processes in roles.items():
             for _ in range(count):
@@ -77,7 +83,10 @@ def several(server: Server, count: int, seconds: float) -> dict[str, Any]:
 
 
 def _phase(
-    server: Server, roles: dict[str, list[Process]], pool: ThreadPoolExecutor, seconds: float
+    server: Server | Cluster,
+    roles: dict[str, list[Process]],
+    pool: ThreadPoolExecutor,
+    seconds: float,
 ) -> dict[str, Any]:
     """All submitters at once; rates add up."""
     submitters = roles["submit"]
@@ -140,9 +149,14 @@ def draw(result: dict[str, Any], folder: Path) -> list[Path]:
     series: dict[str, list[tuple[float, float]]] = {}
     for name, row in result["rows"].items():
         kind = "hold" if name.startswith("hold") else name.partition(",")[0]
-        kind = "round trips" if "submitters" in name else kind
         digits = [word for word in name.replace(",", "").split() if word.isdigit()]
+        if "shards" in name:
+            kind, digits = "round trips, by shards", digits[2:]
+        elif "submitters" in name:
+            kind = "round trips"
         if row.get("rate") is not None:
             series.setdefault(kind, []).append((float(digits[0]), row["rate"]))
     title = "On this machine, by processes of each kind"
-    return plots.lines(folder, "scale", title, series, x="processes", y="a second", log_x=False)
+    return plots.lines(
+        folder, "scale", title, series, x="processes, or shards", y="a second", log_x=False
+    )

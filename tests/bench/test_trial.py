@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from bench.harness.cluster import Cluster
 from bench.harness.server import Server, embedded_server
 from bench.harness.trial import backlog, round_trips
+from bench.parts import scale
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +44,13 @@ def test_a_backlog_is_enqueued_weighed_and_drained(server: Server) -> None:
 def test_a_system_that_cannot_run_is_reported_and_nothing_is_left(server: Server) -> None:
     found = round_trips("peakshaver.nonsense", server, (1,), 0.1)
     assert "the submitter ended" in found["failed"]
+
+
+@pytest.mark.full
+def test_a_queue_of_three_shards_on_a_cluster_of_two_nodes() -> None:
+    with Cluster(embedded_server(), 2) as cluster:
+        split = {"BENCH_URL": cluster.url, "BENCH_SHARDS": "3"}
+        found = scale.several(cluster, 1, 0.3, **split)
+        assert found["errors"] == 0
+        assert found["rate"] > 10
+        assert all(node.counters().calls.get("evalsha", 0) > 0 for node in cluster.nodes)

@@ -31,6 +31,7 @@ SOMETIMES: dict[str, dict[str, int]] = {
         "limit NEVER": 5,
         "limit OK": 12,
         "old admit": 7,
+        "option named twice": 20,
         "old claim": 6,
         "outage": 7,
         "outcome cancelled": 81,
@@ -63,6 +64,7 @@ SOMETIMES: dict[str, dict[str, int]] = {
         "retry STALE": 16,
         "retry WAITING": 28,
         "revive GONE": 30,
+        "revive KNOWN": 3,
         "script flush": 109,
         "state expired": 13,
         "state gone": 72,
@@ -72,6 +74,7 @@ SOMETIMES: dict[str, dict[str, int]] = {
         "waiter ended cancelled": 16,
         "waiter ended expired": 225,
         "watched": 6,
+        "watchers died": 15,
         "zombie publish": 9,
     },
     "hold": {
@@ -92,6 +95,7 @@ SOMETIMES: dict[str, dict[str, int]] = {
         "lease ended": 533,
         "limit OK": 16,
         "old admit": 21,
+        "option named twice": 10,
         "outage": 23,
         "outcome cancelled": 24,
         "outcome done": 309,
@@ -124,5 +128,6 @@ SOMETIMES: dict[str, dict[str, int]] = {
         "waiter ended cancelled": 7,
         "waiter ended expired": 151,
         "watched": 6,
+        "watchers died": 20,
     },
 }

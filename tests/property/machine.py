@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import precondition, rule
 
 from .actions import Kind
 from .calls import (
@@ -90,6 +90,19 @@ class Machine(Line):
         self.line.ensure_inbox(owner)
         self.line.admit(owner, batch)
         self.line.owner_dies(owner, ms)
+
+    @rule(owner=owners, other=owners, batch=batches, ms=st.sampled_from([0, 10, 300]))
+    def watchers_die(self, owner: str, other: str, batch: list[Kind], ms: int) -> None:
+        self.line.watchers_die(owner, other, batch, ms)
+
+    @precondition(lambda self: self.mode == "pull")
+    @rule(owner=owners)
+    def revive_as_known(self, owner: str) -> None:
+        self.line.revive_as_known(owner)
+
+    @rule(owner=owners, what=st.sampled_from(["place=" + "t" * 22, f"same={'a' * 22}:{'x' * 22}"]))
+    def named_twice(self, owner: str, what: str) -> None:
+        self.line.named_twice(owner, what)
 
     @rule(owner=owners, worker=workers, batch=batches)
     def rare_sweeper(self, owner: str, worker: str, batch: list[Kind]) -> None:

@@ -154,6 +154,27 @@ ENDS = (
         "who attached waits for ever",
     ),
     Mutant(
+        "who was watched once is watched for ever",
+        "lib/owner.lua",
+        "return #inboxes > 0 and redis.call('EXISTS', unpack(inboxes)) > 0",
+        "return #inboxes > 0",
+        "work for somebody who has gone",
+    ),
+    Mutant(
+        "an option may stand twice",
+        "lib/read_options.lua",
+        "if name and p[name] then",
+        "if false then",
+        "the last one wins: a place is not the one that was asked for",
+    ),
+    Mutant(
+        "a letter comes back under an id that has a result",
+        "cmd/revive.lua",
+        "    or redis.call('EXISTS', q.prefix .. 'result:' .. id) == 1\n",
+        "",
+        "whoever asks for the result gets one of another task",
+    ),
+    Mutant(
         "a due task is cancelled by half",
         "cmd/cancel.lua",
         "if #due > 0 then",

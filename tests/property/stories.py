@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import redis
+
 from .actions import Clients, Kind
 from .invariants import left_over
 from .model import expect
@@ -190,13 +192,50 @@ class Stories(Clients):
         self.take("w9", 4)
 
     def owner_dies(self, owner: str, ms: int) -> None:
-        """Its inbox is gone; what waits for it is not leased once a grace is over, whether a sweep
-        or a claim meets it first."""
+        """Its inbox is gone; once a grace is over, what waits for it is not leased."""
         self.sweep()
         self.delete_inbox(owner)
         self.outlast(ms)
         self.take("w9", 8)
         self.seen["owner died"] += 1
+
+    def watchers_die(self, owner: str, watcher: str, kinds: list[Kind], ms: int) -> None:
+        """Somebody else watches, so the tasks of a dead owner are served on, but no longer than
+        that one lives."""
+        self.ensure_inbox(owner)
+        self.admit(owner, kinds)
+        self.attach(watcher, *[t.id for t in self.model.tasks.values() if t.owner == owner][:64])
+        self.sweep()
+        self.delete_inbox(owner)
+        self.take("w9", 1)
+        self.delete_inbox(watcher)
+        self.outlast(ms)
+        self.take("w9", 8)
+        self.seen["watchers died"] += 1
+
+    def revive_as_known(self, owner: str) -> None:
+        """A letter is to come back under an id that a result is kept for, and under a new one."""
+        self.ensure_inbox(owner)
+        self.admit(owner, [Kind(keep_s=60), Kind(attempts=1)])
+        held = self.claim("w9", 8)
+        if len(held) > 1:
+            self.publish("w9", held[:1])
+            self.retry("w9", held[1:2])
+            self.call("revive", held[1][0], held[0][0], held[1][0], self.new_id())
+
+    def named_twice(self, owner: str, options: str) -> None:
+        """An option stands twice: refused before anything is written."""
+        self.ensure_inbox(owner)
+        before = self.refresh().content()
+        kind = Kind(options=f"{options};{options}")
+        try:
+            self.raw("admit", owner, 0, self.mode, "0", 0, 1, *kind.args(), 1, self.new_id(), "")
+        except redis.ResponseError as error:
+            expect(str(error).startswith("BADARG options"), "refused with", error)
+        else:
+            expect(False, "an option that stands twice was taken:", options)
+        expect(self.refresh().content() == before, "refused, and yet something changed")
+        self.seen["option named twice"] += 1
 
     def cap_moves(self, owner: str, route: str, first: int, second: int, kinds: list[Kind]) -> None:
         """A concurrency limit comes, changes, goes, while tasks of the route wait and run."""

@@ -46,16 +46,10 @@ def test_a_further_mutant_is_caught(
     check(mutant, tmp_path, capsys)
 
 
-def test_a_tree_that_is_not_broken_stays_green(tmp_path: Path) -> None:
-    """The tests of the first tier; else a red one would prove nothing."""
-    tests = [m.test for m in MUTANTS if m.first]
-    verdict = run_tests(copy_tree(tmp_path / "tree"), dict.fromkeys(tests))
-    assert verdict.code == 0, verdict.said[-2000:]
-
-
 @pytest.mark.full
 @pytest.mark.timeout(600)
 def test_all_tests_that_are_named_are_green_on_a_tree_that_is_not_broken(tmp_path: Path) -> None:
+    """Else a red one would prove nothing."""
     tests = dict.fromkeys(m.test for m in MUTANTS)
     verdict = run_tests(copy_tree(tmp_path / "tree"), tests, limit_s=500)
     assert verdict.code == 0, verdict.said[-2000:]

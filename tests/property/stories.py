@@ -200,8 +200,7 @@ class Stories(Clients):
         self.seen["owner died"] += 1
 
     def watchers_die(self, owner: str, watcher: str, kinds: list[Kind], ms: int) -> None:
-        """Somebody else watches, so the tasks of a dead owner are served on, but no longer than
-        that one lives."""
+        """The tasks of a dead owner are served for as long as somebody who watches them lives."""
         self.ensure_inbox(owner)
         self.admit(owner, kinds)
         self.attach(watcher, *[t.id for t in self.model.tasks.values() if t.owner == owner][:64])
@@ -220,8 +219,9 @@ class Stories(Clients):
         held = self.claim("w9", 8)
         if len(held) > 1:
             self.publish("w9", held[:1])
-            self.retry("w9", held[1:2])
-            self.call("revive", held[1][0], held[0][0], held[1][0], self.new_id())
+            self.retry("w9", held[1:])
+            known = next(iter(self.model.results), self.new_id())
+            self.call("revive", held[-1][0], known, held[-1][0], self.new_id())
 
     def named_twice(self, owner: str, options: str) -> None:
         """An option stands twice: refused before anything is written."""

@@ -8,8 +8,8 @@ WORKER = (
     Mutant(
         "a worker that drains goes on claiming",
         "worker_app/loop.py",
-        "limit = 0 if self.draining else min(BATCH, max(0, desk.free))",
-        "limit = min(BATCH, max(0, desk.free))",
+        "limit = 0 if self.draining else min(",
+        "limit = min(",
         "a stop takes as long as there is work",
         "tests/worker/test_drain.py::test_a_worker_that_drains_leases_nothing_more",
     ),

@@ -10,7 +10,6 @@ import socket
 import sys
 import threading
 
-from pyclient.collector import calm
 from pyclient.errors import ConfigError
 from pyclient.settings import Settings, load
 
@@ -77,7 +76,6 @@ def _run(settings: Settings, count: int, fd: int | None, parent_fd: int | None) 
     server.on_drain = app.shared.drain
     if parent_fd is not None:
         _end_with_parent(server, parent_fd)
-    calm()
     try:
         server.run([sock])
     except KeyboardInterrupt:

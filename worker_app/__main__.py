@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import importlib
 import logging
 import os
@@ -83,8 +82,6 @@ def _child(args: argparse.Namespace, settings: Settings) -> int:
         worker.concurrency = args.concurrency
     _bound_drain(worker, settings)
     Watchdog(worker, args.lifeline).start()
-    gc.collect()
-    gc.freeze()  # full collections need not look at what stays: they took 10 ms and more
     calm()
     code = _serve(worker)
     if any(not thread.daemon for thread in threading.enumerate()[1:]):

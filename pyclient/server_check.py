@@ -92,6 +92,12 @@ async def _check_wait(link: Link, deadline: float) -> None:
 
 
 def _check_replicas(facts: Mapping[str, str], demand: Durability, *, first: bool) -> None:
+    if facts.get("aof_enabled") != "1":
+        raise ConfigError(
+            f"durability={demand}: expected appendonly yes on each server, this one has no (a "
+            "primary that is restarted comes back empty, and its replicas copy that): "
+            "CONFIG SET appendonly yes, and in its file"
+        )
     if not _guards(facts):
         raise ConfigError(
             f"durability={demand}: expected min-replicas-to-write 1 or more, came 0 (an old "

@@ -18,7 +18,12 @@ from .rows import Row, Trial
 from .stand import QUEUE, Stand
 from .waiting import staff, until_done
 
-GUARD: dict[str, Any] = {"min-replicas-to-write": 1, "min-replicas-max-lag": 2}
+GUARD: dict[str, Any] = {
+    "min-replicas-to-write": 1,
+    "min-replicas-max-lag": 2,
+    "appendonly": "yes",
+    "appendfsync": "everysec",
+}
 _DEMAND = "?durability=replicated"
 _KEY = f"peak:{{{QUEUE}}}:clock"
 _SYNC_S = 60.0

@@ -12,7 +12,8 @@ import redis
 from tests.servers import Server, redis_server, until, valkey
 from tests.topologies import SERVICE, Slotted, Watched, cluster, sentinel
 
-GUARD: dict[str, Any] = {"min-replicas-to-write": 1, "min-replicas-max-lag": 2}
+LOG: dict[str, Any] = {"appendonly": "yes", "appendfsync": "everysec"}
+GUARD: dict[str, Any] = {"min-replicas-to-write": 1, "min-replicas-max-lag": 2, **LOG}
 
 
 def settings_for(durability: str) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def settings_for(durability: str) -> dict[str, Any]:
     if durability.startswith("replicated"):
         return dict(GUARD)
     if durability == "aof":
-        return {"appendonly": "yes", "appendfsync": "everysec"}
+        return dict(LOG)
     return {}
 
 

@@ -112,8 +112,11 @@ async def test_aof_is_asked_of_info(plain: Server, user: str) -> None:
 
 
 @pytest.mark.parametrize("user", ["", "bare"])
-async def test_replicated_wants_a_guard_and_replicas(plain: Server, user: str) -> None:
+async def test_replicated_wants_a_log_a_guard_and_replicas(plain: Server, user: str) -> None:
     client = plain.client()
+    with pytest.raises(ConfigError, match="comes back empty"):
+        await open_and_close(with_user(plain, user, "replicated"))
+    client.config_set("appendonly", "yes")
     with pytest.raises(ConfigError, match="expected min-replicas-to-write 1 or more, came 0"):
         await open_and_close(with_user(plain, user, "replicated"))
     client.config_set("min-replicas-to-write", 1)
@@ -123,6 +126,7 @@ async def test_replicated_wants_a_guard_and_replicas(plain: Server, user: str) -
         assert caught.value.code == "REPLICAS"
     finally:
         client.config_set("min-replicas-to-write", 0)
+        client.config_set("appendonly", "no")
 
 
 async def test_rights_that_the_check_needs_are_named(plain: Server) -> None:

@@ -40,7 +40,7 @@ def group() -> Iterator[Group]:
     """A primary with two replicas."""
     with servers.several() as make:
         guard = {"min-replicas-to-write": 1, "min-replicas-max-lag": 10}
-        settings: dict[str, servers.Setting] = {**servers.DEFAULTS, **guard}
+        settings: dict[str, servers.Setting] = {**servers.DEFAULTS, **guard, "appendonly": "yes"}
         settings["repl-ping-replica-period"] = 1
         primary = make(**settings)
         copies = [make(replicaof=[f"127.0.0.1 {primary.port}"], **settings) for _ in range(2)]

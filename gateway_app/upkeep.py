@@ -1,7 +1,8 @@
 """Keeps the queue's settings as ours, and knows whether Redis answers.
 
 While it does not, requests are refused at once and not after each has waited for itself. On the
-first start nothing is put in line before the limits are written.
+first start nothing is put in line before the limits are written. And it sweeps: where a gateway
+died, and no worker or other request is there to do it, its requests would wait on, and run later.
 """
 
 from __future__ import annotations
@@ -59,11 +60,13 @@ class Upkeep:
         self._look.set()
 
     async def _run(self) -> None:
+        # Nobody having swept for half a lease is taken for an outage.
+        pause = min(_LOOK_EVERY_S, self._settings.lease / 4)
         while True:
             self._look.clear()
             await self._once()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), _LOOK_EVERY_S)
+                await asyncio.wait_for(self._look.wait(), pause)
 
     async def _once(self) -> None:
         try:
@@ -91,8 +94,10 @@ class Upkeep:
         self._first.set()
 
     async def _forgotten(self) -> bool:
-        """Whether Redis has lost the capacity that we set."""
+        """Whether Redis has lost the capacity that we set; sweeps on the way."""
         found = await self._gauge()
+        if found["waiting"] or found["running"] or found["due"]:
+            await self._queue.sweep(slots=self._settings.mode == "hold")
         return bool(self._settings.max_queue) and found["capacity"] == 0
 
     async def _configure(self) -> None:

@@ -19,7 +19,7 @@ from .profiles import profile_of, to_ms, with_key
 from .sending import ATTEMPTS, exchange, submit_all
 from .slot import Slot
 from .ticket import Ticket
-from .whole import configure_all, gauge_all
+from .whole import configure_all, gauge_all, sweep_all
 
 KEYED_KEEP_S = 60
 _SLOT_MS = 86_400_000
@@ -62,9 +62,9 @@ class Queue:
 
         `embedded://` starts a private server that ends with this process and its forks and is
         the same for all of them; `embedded://DIR` joins or starts one that keeps its data in DIR.
-        `durability` (memory, aof, replicated, replicated:N; also `?durability=` in the address) is
-        demanded of the server: opening raises ConfigError where it keeps less. `shards` splits the
-        queue over the nodes of a Cluster; every client and worker must say the same number.
+        `durability` (memory, aof, replicated[:N]; or `?durability=` in the address) is demanded:
+        opening raises ConfigError where the server keeps less. `shards` splits the queue over the
+        nodes of a Cluster; every client and worker must say the same number.
         """
         return cls(demanding(url, durability), name, prefix, shards=shards)
 
@@ -80,8 +80,7 @@ class Queue:
         await self._engine.open()
 
     async def aclose(self) -> None:
-        """Close connections. What waits is taken out of the line and its callers get
-        Unavailable; who holds a slot is cancelled. Submitted tasks live on."""
+        """Close. What waits leaves the line (Unavailable), slots are cancelled; tickets live on."""
         await self._engine.aclose()
 
     @property
@@ -210,9 +209,12 @@ class Queue:
     # -- operation --------------------------------------------------------------------------
 
     async def gauge(self, *, slots: bool = False) -> dict[str, Any]:
-        """One consistent snapshot (`slots`: of the sister queue); the names are those of
-        lua/README.md. With shards their sums, and each one's own under `shards`."""
+        """One snapshot (`slots`: of the sister queue), as in lua/README.md; of shards the sums."""
         return await gauge_all(self._engine, "hold" if slots else "pull")
+
+    async def sweep(self, *, slots: bool = False) -> None:
+        """End what is over. Whoever has tasks in the line does so by itself."""
+        await sweep_all(self._engine, "hold" if slots else "pull")
 
     async def configure(
         self,
@@ -274,8 +276,6 @@ class Queue:
         if word != "OK":
             raise ConfigError(f"no dead letter has the id {shorten(task_id)}")
         return Ticket(line, new_id)
-
-    # -- inside -----------------------------------------------------------------------------
 
     async def _line_of(self, task_id: str) -> Line:
         where = self._engine.where("pull", task_id)

@@ -31,6 +31,12 @@ async def configure_all(engine: Engine, mode: str, settings: Mapping[str, Arg]) 
         await apply_settings(await engine.commands(name), {**first, **part})
 
 
+async def sweep_all(engine: Engine, mode: str) -> None:
+    """One sweep of each shard; what is left over is for the next."""
+    for name in engine.names(mode):
+        await (await engine.commands(name)).sweep()
+
+
 async def gauge_all(engine: Engine, mode: str) -> dict[str, Any]:
     """One gauge; each shard's part of it is a snapshot of its own."""
     names = engine.names(mode)

@@ -25,7 +25,7 @@ _ESCAPE = re.compile(r"\\(.)")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 _URL_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)(.*)@", re.DOTALL)
 _URL_SECRET = re.compile(r"([?&](?:[^=&\s]*_)?(?:password|token|secret)=)[^&\s]*", re.IGNORECASE)
-_IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s'\"]*@")
+_IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}://)[^\s'\"]{0,4096}@")
 _BY_NAME: dict[str, Setting] = {
     name: setting for setting in TABLE for name in (setting.name, *setting.aliases)
 }

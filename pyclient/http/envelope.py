@@ -26,7 +26,8 @@ _VALUE = rb"[\t\x20-\x7e\x80-\xff]*"
 _TARGET = rb"/[^\x00-\x20\x7f\\#?]*(?:\?[^\x00-\x20\x7f#]*)?"
 _REQUEST = re.compile(rb"P1 (-|h|l|hl) (%b) (%b) (https?://[\x21-\x7e]+)\r\n" % (_TOKEN, _TARGET))
 _RESPONSE = re.compile(rb"R1 ([2-5][0-9][0-9]) ([0-9]{1,15}) ([a-z]{1,16}) (%b)\r\n" % _VALUE)
-_LINE = re.compile(rb"(%b): (%b)\r\n" % (_TOKEN, _VALUE))
+# At the beginning of a line only: else a line without an end is tried from each of its bytes.
+_LINE = re.compile(rb"(?<![^\n])(%b): (%b)\r\n" % (_TOKEN, _VALUE))
 _FRAMING = HOP_BY_HOP | {b"content-length", b"expect"}
 _REASON = re.compile(rb"[^\t\x20-\x7e\x80-\xff]")
 

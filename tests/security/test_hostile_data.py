@@ -168,6 +168,18 @@ async def test_an_answer_that_is_none_is_an_error_of_the_caller_alone(
         assert await good == 2
 
 
+@pytest.mark.leaves_keys
+async def test_a_key_of_another_tenant_is_another_key(server: Server, queue_name: str) -> None:
+    async with Queue.from_url(server.url, name=queue_name) as queue:
+        mine = await queue.submit("echo", 1, tenant="a", key="order-1")
+        again = await queue.submit("echo", 1, tenant="a", key="order-1")
+        theirs = await queue.submit("echo", 1, tenant="b", key="order-1")
+        nobodys = await queue.submit("echo", 1, key="order-1")
+    assert mine.id == again.id
+    assert len({mine.id, theirs.id, nobodys.id}) == 3
+    assert not any(b"order-1" in key for key in server.client().keys())
+
+
 @asynccontextmanager
 async def _both(url: str, name: str) -> AsyncIterator[tuple[Commands, Queue]]:
     async with raw_commands(url, name) as line, Queue.from_url(url, name=name) as queue:

@@ -19,6 +19,7 @@ from .wire import Backoff
 log = logging.getLogger("pyclient.connection")
 
 _ASK_S = 1.0
+_REST_S = 0.1
 _PING_S = 5.0
 _PROMISE_S = 3.0
 _STALE_S = 15.0
@@ -72,31 +73,64 @@ class Sentinels(Sole):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _locate(self) -> Endpoint:
-        """Ask the Sentinels in turn; the one that answered is asked first next time."""
-        found: list[str] = []
-        for sentinel in list(self._sentinels):
-            try:
-                endpoint = await self._ask(sentinel)
-            except PeakError as error:
-                found.append(f"{sentinel}: {error}")
-                continue
-            self._prefer(sentinel)
-            return endpoint
-        raise Unavailable(
-            f"no Sentinel names a primary of {self._service!r} ({'; '.join(found)})",
-            code="SENTINEL",
-        )
+        """Ask all Sentinels: of those that answer, the one whose configuration is newest is right.
 
-    async def _ask(self, sentinel: Endpoint) -> Endpoint:
+        One that lags behind may name a primary that was deposed twice since. Half of them may be
+        away; for the last ones nobody waits long.
+        """
+        tasks = [asyncio.create_task(self._ask(one)) for one in self._sentinels]
+        answers: list[tuple[int, Endpoint, Endpoint]] = []
+        found: list[str] = []
+        waiting, patience = set(tasks), 2 * _ASK_S
+        try:
+            while waiting and patience:
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    said = task.result()
+                    if isinstance(said, str):
+                        found.append(said)
+                    else:
+                        answers.append(said)
+                if not done or 2 * len(answers) > len(tasks):
+                    patience = _REST_S if done else 0.0
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if not answers:
+            raise Unavailable(
+                f"no Sentinel names a primary of {self._service!r} ({'; '.join(found)})",
+                code="SENTINEL",
+            )
+        _, sentinel, endpoint = max(answers, key=lambda one: one[0])
+        self._prefer(sentinel)
+        return endpoint
+
+    async def _ask(self, sentinel: Endpoint) -> tuple[int, Endpoint, Endpoint] | str:
+        """The epoch of its configuration, itself, and the primary; or why there is no answer."""
         try:
             async with asyncio.timeout(_ASK_S):
                 link = await dial(sentinel, self._sentinel_greeting)
                 try:
-                    return await self._master(link)
+                    epoch, endpoint = await asyncio.gather(self._epoch(link), self._master(link))
+                    return epoch, sentinel, endpoint
                 finally:
                     link.abort("asked and answered")
         except TimeoutError:
-            raise Unavailable(f"no answer within {_ASK_S:g} s", code="TIMEOUT") from None
+            return f"{sentinel}: no answer within {_ASK_S:g} s"
+        except PeakError as error:
+            return f"{sentinel}: {error}"
+
+    async def _epoch(self, link: Link) -> int:
+        """It rises with each switch. -1 where the user may not ask."""
+        deadline = asyncio.get_running_loop().time() + 2 * _ASK_S
+        reply = await link.ask(("SENTINEL", "MASTER", self._service), deadline)
+        if is_error(reply):
+            return -1
+        flat = [text_of(one) for one in reply]
+        return int(dict(zip(flat[::2], flat[1::2], strict=True)).get("config-epoch", -1))
 
     async def _master(self, link: Link) -> Endpoint:
         name, deadline = self._service, asyncio.get_running_loop().time() + 2 * _ASK_S

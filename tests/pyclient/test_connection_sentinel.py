@@ -64,6 +64,22 @@ async def test_who_lags_behind_does_not_bring_back_a_deposed_primary() -> None:
     assert len(switches) == 3
 
 
+async def test_the_newest_configuration_is_believed(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topology = _topology(parse_address(watched.url), DEFAULT_LIMITS)
+    assert isinstance(topology, Sentinels)
+    assert (await topology._locate()).port == watched.primary.port
+    told = iter([(3, Endpoint("old", 1)), (5, Endpoint("new", 2)), (4, Endpoint("older", 3))])
+
+    async def ask(sentinel: Endpoint) -> tuple[int, Endpoint, Endpoint]:
+        epoch, endpoint = next(told)
+        return epoch, sentinel, endpoint
+
+    monkeypatch.setattr(topology, "_ask", ask)
+    assert await topology._locate() == Endpoint("new", 2)
+
+
 async def test_the_primary_is_found_past_sentinels_that_are_away(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -29,6 +29,7 @@ _WORDS = {
 }
 _ASK_AGAIN_S = 60.0
 _ATTEMPTS = 10
+_KEEP_S = 120.0
 
 
 class Native:
@@ -116,7 +117,11 @@ class Native:
     async def _submit(self, request: Request) -> Any:
         plan = self._plan
         ticket = await self._queue.submit(
-            plan.route, self._payload(request), level=request.level, timeout=plan.deadline_s
+            plan.route,
+            self._payload(request),
+            level=request.level,
+            timeout=plan.deadline_s,
+            keep=_KEEP_S,
         )
         self._record("admit", n=request.n, id=ticket.id)
         end = time.monotonic() + _ASK_AGAIN_S

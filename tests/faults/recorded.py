@@ -55,24 +55,25 @@ class Crash:
 def wrap(record: Recorder, crash: Crash) -> None:
     """Have every claim, publish and hand-back of this process written down."""
     claim, publish, retry = Commands.claim, Commands.publish, Commands.retry
+    asked = _Asked()
 
-    async def claimed(self: Commands, *args: Any) -> Claimed:
-        asked = time.monotonic_ns()
-        reply = await claim(self, *args)
-        _leased(record, crash, reply.tasks, asked)
+    async def claimed(self: Commands, caller: str, number: int, *args: Any) -> Claimed:
+        since = asked.first(caller, number)
+        reply = await claim(self, caller, number, *args)
+        _leased(record, crash, reply.tasks, since)
         return reply
 
     async def published(
         self: Commands, caller: str, number: int, limit: int, most: int, ends: Sequence[Any]
     ) -> Published:
-        asked = time.monotonic_ns()
+        since = asked.first(caller, number)
         crash.at("sending")
         record.each("ending", "leases", [(end[0], end[1]) for end in ends])
         reply = await publish(self, caller, number, limit, most, ends)
         crash.at("sent")
         rows = [(end[0], end[1], word) for end, word in zip(ends, reply.words, strict=True)]
         record.each("ended", "leases", rows)
-        _leased(record, crash, reply.tasks, asked)
+        _leased(record, crash, reply.tasks, since)
         return reply
 
     async def handed_back(self: Commands, caller: str, number: int, back: Sequence[Any]) -> Told:
@@ -85,6 +86,21 @@ def wrap(record: Recorder, crash: Crash) -> None:
     # Assigned by name: mypy, rightly, thinks little of replaced methods.
     for name, method in (("claim", claimed), ("publish", published), ("retry", handed_back)):
         setattr(Commands, name, method)
+
+
+class _Asked:
+    """When a numbered call was first sent: under its number it is sent until its reply is known,
+    and what it leased was leased at any moment since."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[int, int]] = {}
+
+    def first(self, caller: str, number: int) -> int:
+        """In ns."""
+        known = self._last.get(caller)
+        if known is None or known[0] != number:
+            known = self._last[caller] = (number, time.monotonic_ns())
+        return known[1]
 
 
 def _leased(record: Recorder, crash: Crash, tasks: Sequence[Leased], asked: int) -> None:

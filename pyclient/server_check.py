@@ -24,8 +24,9 @@ _ANY = Durability()
 
 async def check_server(
     link: Link, demand: Durability = _ANY, *, failover: bool = False, first: bool = True
-) -> None:
+) -> bool:
     """Raise ConfigError where the queue could not be kept safely, or not as safely as demanded.
+    False: it is a replica (a Cluster may be entered by one), of which replicas say nothing.
 
     `failover`: one is expected, so say loudly when it may lose acknowledged writes. `first`: no
     server was accepted yet; later, replicas may be missing for a while, and WAIT says so. INFO
@@ -42,6 +43,8 @@ async def check_server(
         _check_aof(facts, _settings(await link.ask(("CONFIG", "GET", "appendfsync"), deadline)))
     elif demand.mode == "replicated":
         await _check_wait(link, deadline)
+        if facts.get("role") == "slave":
+            return False
         _check_replicas(facts, demand, first=first)
         good = int(facts.get("min_slaves_good_slaves", 0))
         copies_of(link).learn(good, asyncio.get_running_loop().time())
@@ -50,6 +53,7 @@ async def check_server(
             "durability=weak: this server has min-replicas-to-write 0, so a failover "
             "loses what the old primary acknowledges until it is demoted (about 10 s); set 1"
         )
+    return True
 
 
 def _settings(config: Any) -> dict[str, str]:

@@ -42,6 +42,7 @@ class Wires:
         self._on_open = on_open
         self._places: dict[Role, dict[Endpoint, Wire]] = {"call": {}, "bulk": {}}
         self._checked: set[Endpoint] = set()
+        self._judged = False
         self._closed = False
         self._watching: asyncio.Task[None] | None = None
         if topology.sole is None:  # what is alone nobody can take over
@@ -127,16 +128,17 @@ class Wires:
         link = await self.topology.open(place)
         if place not in self._checked or self._demand.mode:  # a failover brings another server
             try:
-                await check_server(
+                judged = await check_server(
                     link,
                     self._demand,
                     failover=isinstance(self.topology, Sentinels),
-                    first=not self._checked,
+                    first=not self._judged,
                 )
             except BaseException:
                 link.abort("the server was not accepted")
                 raise
             self._checked.add(place)
+            self._judged = self._judged or judged
         return link
 
 

@@ -141,7 +141,7 @@ async def test_rights_that_the_check_needs_are_named(plain: Server) -> None:
 async def test_without_a_demand_nobody_waits(plain: Server) -> None:
     plain.client().config_resetstat()
     async with Queue.from_url(plain.url, name="free") as queue:
-        await queue.submit("work", 1, timeout=1, keep=1)
+        await queue.submit("work", 1, timeout=20, keep=1)
         assert "cmdstat_wait" not in plain.client().info("commandstats")
 
 

@@ -66,6 +66,13 @@ def waits(group: Group) -> int:
     return int(stats.get("cmdstat_wait", {"calls": 0})["calls"])
 
 
+async def test_a_replica_as_a_way_in_is_not_judged_as_a_primary(group: Group) -> None:
+    """As a Cluster is entered by any node; a primary is judged when it is reached."""
+    connection = Connection(f"{group.replicas[0].url}?durability=replicated")
+    await connection.open()
+    await connection.aclose()
+
+
 async def test_what_is_told_is_on_every_replica(group: Group) -> None:
     async with connected(group) as connection:
         for number in range(20):

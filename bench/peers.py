@@ -6,7 +6,6 @@ lies in one cache folder outside of the checkout; what is there is left alone.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -36,8 +35,8 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "taskiq": ("taskiq", "taskiq-redis", "orjson", "msgpack", *COMMON),
 }
 NODE = ("bullmq", "ioredis")
-ALL = (*ENVIRONMENTS, "node", "plots")
-PLOTS = "matplotlib>=3.9"
+ALL = (*ENVIRONMENTS, "node", "tools")
+TOOLS = ("matplotlib>=3.9", "py-spy>=0.4")
 TIMEOUT_S = 600
 
 # aioredis 2.0.1 names one class twice among the bases of another since Python 3.11.
@@ -72,7 +71,7 @@ def set_up(names: Sequence[str] = ()) -> int:
         if ready(name):
             print(f"{name}: there", file=sys.stderr)
             continue
-        special = {"node": _node, "plots": _plots}.get(name)
+        special = {"node": _node, "tools": _tools}.get(name)
         problem = special() if special else _environment(name)
         print(f"{name}: {problem or 'made'}", file=sys.stderr)
         if problem:
@@ -154,13 +153,13 @@ def _node() -> str:
     return _run(["npm", "install", *quiet, "--prefix", str(home), *NODE])
 
 
-def _plots() -> str:
-    """matplotlib, into the project's own environment."""
-    if importlib.util.find_spec("matplotlib"):
-        return ""
+def _tools() -> str:
+    """The extra `bench`, into the project's own environment."""
     pip = [sys.executable, "-m", "pip", "install", "-q"]
     uv = _uv()
-    return _run([*([uv, "pip", "install", "-q", "--python", sys.executable] if uv else pip), PLOTS])
+    return _run(
+        [*([uv, "pip", "install", "-q", "--python", sys.executable] if uv else pip), *TOOLS]
+    )
 
 
 def _uv() -> str | None:

@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--repeats", type=int, help=f"of which the medians are ({REPEATS})")
     made.add_argument("--seconds", type=float, default=1.5, help="of each phase (1.5)")
     made.add_argument("--systems", default="", help="only these: NAME[.VARIANT],…")
+    made.add_argument("--gateways", default="", help="of the part http, only these: hold,bare,…")
     made.add_argument("--server", help="path of a redis-server or valkey-server; or `embedded`")
     return made
 
@@ -90,6 +91,7 @@ def options_of(asked: argparse.Namespace) -> Options:
         repeats=asked.repeats or (1 if asked.quick else REPEATS),
         seconds=asked.seconds,
         systems=tuple(name for name in asked.systems.split(",") if name),
+        gateways=tuple(name for name in asked.gateways.split(",") if name),
         server=server,
         command=" ".join(["./peak bench", *sys.argv[1:]]),
     )

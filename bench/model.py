@@ -21,7 +21,6 @@ from typing import Any
 from bench.harness.tables import number, table
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "explanation" / "benchmarks"
-PARTS = ("roundtrip", "http", "profile")
 RATES = (100_000, 1_000_000)
 BATCH = 64
 NETWORK_US = 200.0  # there and back in one data centre, at both ends

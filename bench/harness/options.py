@@ -21,6 +21,7 @@ class Options:
     repeats: int = REPEATS
     seconds: float = 1.5
     systems: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
     server: str | None = None
     command: str = ""
 

@@ -152,11 +152,21 @@ def _drain(one: Trial, tasks: int, drain_s: float) -> dict[str, float | None]:
     return {"drained": count, "drain_per_s": rate}
 
 
+def _settle(worker: Process) -> None:
+    """Until it has started, by its CPU: a second in which it used less than a quarter of one."""
+    for _ in range(20):
+        before = worker.cpu()
+        time.sleep(1.0)
+        if worker.cpu() - before < 0.25:
+            return
+
+
 def idle(system: str, server: Server, seconds: float) -> dict[str, Any]:
     """Commands a second, and CPU, of a worker with nothing to do."""
     with trial(system, server) as one:
         worker = one.start("worker")
-        time.sleep(4.0)
+        time.sleep(2.0)
+        _settle(worker)
         before, spent, began = server.counters(), worker.cpu(), time.monotonic()
         time.sleep(seconds)
         took = time.monotonic() - began

@@ -33,7 +33,7 @@ def measure(options: Options) -> dict[str, Any]:
     """wrk, one thread, keep-alive; all processes share the machine."""
     if shutil.which("wrk") is None:
         raise SystemExit("the part http takes wrk: install it (apt install wrk)")
-    chosen = [name for name in names() if name in options.systems] or names()
+    chosen = list(options.gateways) or names()
     seconds = 1 if options.quick else max(2, round(options.seconds * 2))
     with Server(options.server) as server:
 

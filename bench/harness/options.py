@@ -77,14 +77,20 @@ def result_of(
 
 
 def interleaved(
-    names: Sequence[str], repeats: int, one: Callable[[str, int], dict[str, Any]]
+    names: Sequence[str],
+    repeats: int,
+    one: Callable[[str, int], dict[str, Any]],
+    *,
+    once: Sequence[str] = (),
 ) -> dict[str, list[dict[str, Any]]]:
     """Each name once, then each again; so company on the machine hits all of them alike. Every
-    repeat begins with another name."""
+    repeat begins with another name. Those of `once` are in the first repeat only."""
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for repeat in range(repeats):
         turn = repeat % max(1, len(names))
         for name in (*names[turn:], *names[:turn]):
+            if repeat and name in once:
+                continue
             figures = one(name, repeat)
             runs[name].append(figures)
             failed = f"  {figures['failed']}" if "failed" in figures else ""

@@ -13,7 +13,7 @@ from bench.harness.stats import medians, ratio
 from bench.harness.tables import number, table
 from bench.harness.trial import backlog, idle
 
-from .roundtrip import PEERS, systems_here
+from .roundtrip import PEERS, SLOW, systems_here
 
 SUMMARY = "enqueue-only, drain of 20,000, bytes of a waiting task, idle commands a second"
 SYSTEMS = ("peakshaver", "bare", "floor", *PEERS)
@@ -44,7 +44,7 @@ def measure(options: Options) -> dict[str, Any]:
             return figures
 
         def all_of_it() -> dict[str, Any]:
-            runs = interleaved(names, options.repeats, one)
+            runs = interleaved(names, options.repeats, one, once=SLOW)
             return {
                 "settings": {"tasks": tasks, "payload_bytes": 200, "drain_s": drain_s},
                 "rows": {name: medians(several) for name, several in runs.items()},

@@ -45,6 +45,20 @@ PEERS = (
 COST = "commands,script calls,µs of scripts,reads,bytes,CPU µs: submitter,worker,Redis,lost".split(
     ","
 )
+# Far behind in every figure that anything is compared with: one repeat is enough to show it.
+SLOW = (
+    "dramatiq",
+    "taskiq.stream_fast",
+    "saq.fast",
+    "bullmq.w8",
+    "arq.fast",
+    "docket",
+    "celery.threads",
+    "celery.prefork",
+    "streaq",
+    "rq.simple",
+    "rq.fork",
+)
 SYSTEMS = (*OURS, "bare", "floor", "floor.naive", *PEERS)
 
 
@@ -67,6 +81,7 @@ def measure(options: Options) -> dict[str, Any]:
                 names,
                 options.repeats,
                 lambda name, _: round_trips(name, server, LEVELS, seconds),
+                once=SLOW,
             )
             rows = {name: medians(several) for name, several in runs.items()}
             return {
@@ -87,6 +102,7 @@ def settings(seconds: float) -> dict[str, Any]:
         "seconds": seconds,
         "worker_concurrency": 128,
         "worker_threads": 8,
+        "one_repeat": SLOW,
     }
 
 

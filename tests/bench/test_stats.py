@@ -63,6 +63,8 @@ def test_repeats_are_interleaved_and_each_begins_with_another() -> None:
     runs = interleaved(("a", "b", "c"), 3, one)
     assert order == ["a", "b", "c", "b", "c", "a", "c", "a", "b"]
     assert [run["repeat"] for run in runs["b"]] == [0, 1, 2]
+    runs = interleaved(("a", "b"), 2, one, once=("b",))
+    assert {name: len(some) for name, some in runs.items()} == {"a": 2, "b": 1}
 
 
 def test_quick_takes_the_smaller_amount() -> None:

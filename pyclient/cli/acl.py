@@ -12,9 +12,9 @@ import re
 import sys
 from typing import NamedTuple
 
+from pyclient.commands import scripts
 from pyclient.errors import ConfigError
 from pyclient.keys import check_name
-from pyclient.scripts import load_scripts
 from pyclient.settings import load
 
 from .output import OK, print_json
@@ -124,6 +124,6 @@ def needed(role: str) -> set[str]:
 
 def inner_commands(names: tuple[str, ...]) -> set[str]:
     """What these scripts call inside, in lower case."""
-    scripts = load_scripts()
-    found = {word for name in names for word in _QUOTED.findall(scripts[name].text.decode())}
+    texts = (scripts()[name].text.decode() for name in names)
+    found = {word for text in texts for word in _QUOTED.findall(text)}
     return {word.lower() for word in found & _COMMANDS}

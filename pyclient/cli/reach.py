@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from pyclient.commands import Commands
+from pyclient.commands import Commands, scripts
 from pyclient.connection import Connection
 from pyclient.keys import Keys
 from pyclient.queue import Queue
-from pyclient.scripts import Script, load_scripts
+from pyclient.scripts import Script
 from pyclient.settings import load, redact, redis_address
 from pyclient.settings_table import Settings
 from pyclient.shards import keys_of
@@ -69,6 +69,6 @@ async def opened(args: argparse.Namespace) -> AsyncIterator[Redis]:
     await conn.open()
     try:
         prefix = args.prefix or settings.prefix
-        yield Redis(conn, settings, load_scripts(), url, redact(url), prefix)
+        yield Redis(conn, settings, scripts(), url, redact(url), prefix)
     finally:
         await conn.aclose()

@@ -13,11 +13,10 @@ import redis
 from pyclient.cli.acl import rules
 from pyclient.cli.audit.looks import confirmed
 from pyclient.cli.audit.reading import Bounds, Reader
-from pyclient.commands import Commands
+from pyclient.commands import Commands, scripts
 from pyclient.connection import Connection
 from pyclient.keys import Keys, new_task_id
 from pyclient.model import Profile
-from pyclient.scripts import load_scripts
 from tests.cli.support import Done, run, run_json
 from tests.servers import Server
 
@@ -34,7 +33,7 @@ async def _fill(url: str) -> None:
     """One task of each kind: running, due, waiting, and parked behind a capped one that runs."""
     conn = Connection(url)
     await conn.open()
-    line = Commands(conn, load_scripts(), Keys("peak", "orders"))
+    line = Commands(conn, scripts(), Keys("peak", "orders"))
     await line.configure({"mode": "pull", "lease_ms": 600_000, "concurrency capped": 1})
     await line.attach("me")
     profiles = [profile("mail"), profile("capped")]
@@ -205,7 +204,7 @@ async def _busy(url: str) -> None:
     conn, other = Connection(url), Connection(url)
     await conn.open()
     await other.open()
-    line = Commands(conn, load_scripts(), Keys("peak", "orders"))
+    line = Commands(conn, scripts(), Keys("peak", "orders"))
     await line.configure({"mode": "pull", "capacity": 0, "concurrency capped": 2})
     await line.attach("me")
     profiles = [profile("mail", 1), profile("mail", 5), profile("capped")]
@@ -226,7 +225,7 @@ async def _busy(url: str) -> None:
     working = asyncio.create_task(load())
     for bounds in (Bounds(), Bounds(small=40)):
         reader = Reader(other, b"peak:{orders}:", bounds)
-        for _ in range(10):
+        for _ in range(5):
             assert (await confirmed(reader.read))[1] == []
     stop.set()
     await working

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import servers
-from tests.gateway.stack import Gateway, Reply, children, get, read_all, request, started, until
+from tests.gateway.conftest import Stack
+from tests.gateway.stack import Gateway, Reply, children, get, read_all, request, until
 from tests.gateway.target import Target
 
 pytestmark = pytest.mark.leaves_processes
@@ -20,22 +19,9 @@ HELD = b"POST /a HTTP/1.1\r\nHost: h\r\n"
 GROWTH = 16 * 1024  # KiB
 
 
-@pytest.fixture(scope="module")
-def gateway(
-    redis: servers.Server, target: Target, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Gateway]:
-    env = {
-        "PEAK_REDIS_URL": redis.url,
-        "FAST_PRIORITY_TARGET_BASE_URL": target.url,
-        "FAST_PRIORITY_PASS_THROUGH": "up",
-        "PEAK_MODE": "hold",
-        "PEAK_CONCURRENCY": "8",
-        "PEAK_QUEUE": "limits",
-        "PEAK_CLIENT_TIMEOUT": "1",
-        "PEAK_MAX_BODY": "1MiB",
-    }
-    with started(gateway := Gateway(env, tmp_path_factory.mktemp("limits"))):
-        yield gateway.ready()
+@pytest.fixture
+def gateway(hold: Stack) -> Gateway:
+    return hold.gateway
 
 
 def memory(gateway: Gateway) -> int:

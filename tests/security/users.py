@@ -7,10 +7,9 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from pyclient.cli.acl import ROLES, rules
-from pyclient.commands import Commands
+from pyclient.commands import Commands, scripts
 from pyclient.connection import Connection
 from pyclient.keys import Keys
-from pyclient.scripts import load_scripts
 from tests.servers import Server
 
 PASSWORD = "correct%20horse"
@@ -53,6 +52,6 @@ async def raw_commands(url: str, queue: str) -> AsyncIterator[Commands]:
     conn = Connection(url)
     await conn.open()
     try:
-        yield Commands(conn, load_scripts(), Keys("peak", queue))
+        yield Commands(conn, scripts(), Keys("peak", queue))
     finally:
         await conn.aclose()

@@ -107,7 +107,7 @@ class Engine:
         """The id for a task, where there are shards: as given, or of the shard it should go to."""
         spread = self.spreads[mode]
         if self.shards > 1 and not task_id:
-            await spread.learn(await self.connection())
+            await spread.learn(await self.connection(), must=bool(key))
         return task_id or spread.new_id(route, key)
 
     def where(self, mode: str, task_id: str) -> str:

@@ -113,9 +113,9 @@ def is_routed(name: str) -> bool:
     return name.partition(" ")[0] in _ROUTED
 
 
-async def read_wholes(conn: Connection, keys: Keys) -> dict[str, int]:
+async def read_wholes(conn: Connection, keys: Keys, *, timeout: float = 5.0) -> dict[str, int]:
     """What was asked for as a whole; `keys` are those of shard 0."""
-    said = await conn.command(b"HGETALL", keys.wholes())
+    said = await conn.command(b"HGETALL", keys.wholes(), timeout=timeout)
     flat = said.items() if isinstance(said, dict) else zip(said[::2], said[1::2], strict=True)
     return {name.decode(): int(value) for name, value in flat}
 

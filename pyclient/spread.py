@@ -37,14 +37,32 @@ class Spread:
         self._conn: Connection | None = None
         self._looked = self._pinned_at = -math.inf
         self._task: asyncio.Task[None] | None = None
+        self._learning = asyncio.Lock()
 
-    async def learn(self, conn: Connection) -> None:
-        """Hear which routes are pinned before the first task. Raises Unavailable."""
+    async def learn(self, conn: Connection, *, must: bool = False) -> None:
+        """Hear which routes are pinned before the first task.
+
+        While shard 0 is away each route goes to its home, which is right in any case; only who
+        has an idempotency key `must` know, to meet others. Raises Unavailable then.
+        """
         if self._conn is not conn:
-            self._conn, self._pins = conn, None
-        if self._pins is None:
-            self._pins = pinned(await read_wholes(conn, self._keys[0]), self.count)
-            self._pinned_at = time.monotonic()
+            self._conn, self._learning = conn, asyncio.Lock()
+            self.forget()
+        if self._pins is not None:
+            return
+        async with self._learning:  # all wait for the first one
+            if must or time.monotonic() - self._pinned_at >= _PINS_S:
+                await self._learn(conn, must=must)
+
+    async def _learn(self, conn: Connection, *, must: bool) -> None:
+        if self._pins is not None:
+            return
+        self._pinned_at = time.monotonic()
+        try:
+            self._pins = pinned(await read_wholes(conn, self._keys[0], timeout=_ASK_S), self.count)
+        except PeakError:
+            if must:
+                raise
 
     def new_id(self, route: str, key: str = "") -> str:
         """An id of the shard that a task of this route (and idempotency key) should go to."""
@@ -72,7 +90,7 @@ class Spread:
 
     def forget(self) -> None:
         """Pins may have changed by our own doing: ask again before the next task."""
-        self._pins = None
+        self._pins, self._pinned_at = None, -math.inf
 
     async def aclose(self) -> None:
         """Stop asking."""

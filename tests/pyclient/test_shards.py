@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyclient import Queue
-from pyclient.errors import ConfigError, QueueClosed, QueueFull, TaskFailed
+from pyclient import Queue, spread
+from pyclient.errors import ConfigError, QueueClosed, QueueFull, TaskFailed, Unavailable
 from pyclient.keys import check_id
 from pyclient.shards import home_of, id_in, merged, pinned, shard_of, split, split_routes
 from tests.pyclient.client_rig import TinyWorker
@@ -117,6 +117,20 @@ async def test_an_idempotency_key_meets_itself(server: Server, queue_name: str) 
             calls = [q.call("echo", 7, key=f"k{n}") for n in range(8) for q in (queue, other)]
             assert await asyncio.gather(*calls) == [7] * 16
         assert sum(len(worker.seen) for worker in workers) == 8
+
+
+async def test_without_shard_0_each_route_goes_home(
+    server: Server, queue_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object, **__: object) -> dict[str, int]:
+        raise Unavailable("away")
+
+    monkeypatch.setattr(spread, "read_wholes", away)
+    async with served(server, queue_name) as (queue, workers):
+        assert await asyncio.gather(*(queue.call("echo", n) for n in range(20))) == [*range(20)]
+        assert len(workers[home_of("echo", N)].seen) == 20
+        with pytest.raises(Unavailable):
+            await queue.call("echo", 1, key="k")
 
 
 @pytest.mark.leaves_keys("*")

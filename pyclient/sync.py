@@ -187,6 +187,10 @@ class SyncQueue:
         """See `Queue.gauge`."""
         return self.run(self._queue.gauge(slots=slots))
 
+    def sweep(self, *, slots: bool = False) -> None:
+        """See `Queue.sweep`."""
+        self.run(self._queue.sweep(slots=slots))
+
     def configure(
         self,
         *,

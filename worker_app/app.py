@@ -30,6 +30,7 @@ class Worker:
 
         worker = Worker("default", url="redis://localhost")
 
+
         @worker.route("resize", attempts=3, timeout=30)
         async def resize(payload, ctx): ...
 

@@ -161,7 +161,7 @@ class Nursery(Child):
         asked = {"words": list(words), "env": env, "log": str(out)}
         self.popen.stdin.write(json.dumps(asked).encode() + b"\n")
         self.popen.stdin.flush()
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while not self._fresh:
             assert time.monotonic() < end, f"the nursery forks nothing: {self.output()}"
             self.listen(0.1)

@@ -29,6 +29,7 @@ from .backend import PORT, SOCKET
 from .bounds import check, longest_gap
 from .checks import Report, Rules
 from .history import ROLE, Recorder, read
+from .lifetimes import Lifetimes
 from .load import Plan
 from .processes import Child, Nursery, Process, no_sockets, port_of, until
 from .story import Stories
@@ -215,7 +216,7 @@ class Stand:
         while any(left[name] for name in names) and time.monotonic() < end:
             time.sleep(0.1)
             left = self.gauge()
-        keys = leaked_keys(self.look())
+        keys = leaked_keys(Lifetimes(self.look()))  # type: ignore[arg-type]
         found: dict[str, Any] = {name: left[name] for name in names}
         self.record("rest", left={**found, "keys without a TTL": keys[:10]})
         self._rested = True

@@ -6,6 +6,7 @@ by what the queue says about it. Its id and its fences are what the queue said, 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -89,7 +90,6 @@ class Fault:
 class Lag:
     """A client that could not look: its event loop came late, by no fault of the queue's."""
 
-    process: str
     begin: int
     end: int
 
@@ -102,7 +102,7 @@ class Stories:
         self.tasks: dict[str, Task] = {}
         self.leases: dict[str, list[Lease]] = defaultdict(list)
         self.faults: list[Fault] = []
-        self.lags: list[Lag] = []
+        self.lags: dict[str, list[Lag]] = defaultdict(list)
         self.ids: dict[str, str] = {}
         self.strays: list[Effect] = []
         self.facts: list[Event] = []
@@ -166,7 +166,7 @@ class Stories:
         task.got, task.unknown = e.get("got", ""), e.get("unknown", False)
 
     def _lag(self, e: Event) -> None:
-        self.lags.append(Lag(e["p"], e["t"] - int(e["ms"] * 1_000_000), e["t"]))
+        self.lags[e["p"]].append(Lag(e["t"] - int(e["ms"] * 1_000_000), e["t"]))
 
     # -- events of workers ------------------------------------------------------------------
 
@@ -233,11 +233,15 @@ class Stories:
 
     def lagged(self, process: str, since: int, until: int) -> int:
         """For how many ns of this time the client could not look."""
-        return sum(
-            max(0, min(lag.end, until) - max(lag.begin, since))
-            for lag in self.lags
-            if lag.process == process and lag.end >= since and lag.begin <= until
-        )
+        lags = self.lags[process]
+        first = bisect_left(lags, since, key=lambda lag: lag.end)
+        total = 0
+        for index in range(first, len(lags)):  # one after the other: it lags once at a time
+            lag = lags[index]
+            if lag.begin > until:
+                break
+            total += min(lag.end, until) - max(lag.begin, since)
+        return total
 
 
 def seconds(ns: float) -> float:

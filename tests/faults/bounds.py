@@ -8,6 +8,7 @@ from itertools import pairwise
 from .checks import (
     Report,
     Rules,
+    check_books,
     check_doubles,
     check_fences,
     check_identity,
@@ -144,6 +145,7 @@ def check_sometimes(stories: Stories, rules: Rules, report: Report) -> None:
 
 ALL = (
     check_lost,
+    check_books,
     check_phantoms,
     check_doubles,
     check_fences,

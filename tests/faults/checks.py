@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
-from .story import NEVER, Effect, Fault, Lease, Stories, Task, seconds
+from .story import NEVER, NS, Effect, Fault, Lease, Stories, Task, seconds
 
 # Words that end a task in good order; the others need a reason.
 FINE = ("done", "failed", "dead")
+# What the queue itself counts; at rest the first is the sum of the others.
+COUNTED = ("admitted", "done", "failed", "expired", "cancelled", "lost", "dead_total")
 
 
 class Finding(NamedTuple):
@@ -92,9 +94,38 @@ def _unfit(stories: Stories, rules: Rules, task: Task) -> str:
         return ""
     if task.word == "state-lost" and _excused_loss(stories, rules, task):
         return ""
+    if task.word == "expired":
+        return _not_its_time(stories, task)
     if task.word == "lost" and _used_up(stories, rules, task):
         return ""
     return f"admitted, ended as {task.word!r}"
+
+
+def _not_its_time(stories: Stories, task: Task) -> str:
+    """Why a task may not end as expired. A lost one would look the same to its caller: whether
+    the queue knows as many ends as it took in, its own books say (see `check_books`)."""
+    assert task.ended is not None
+    if task.ended - task.submitted < (task.deadline_s - 0.5) * NS:
+        return f"expired after {seconds(task.ended - task.submitted)} s of {task.deadline_s:g} s"
+    leases = stories.leases.get(stories.id_of(task), [])
+    if any(one.word == "OK" and (one.ended or 0) < task.ended - NS for one in leases):
+        return "it was done, and its caller was told that it expired"
+    return ""
+
+
+def check_books(stories: Stories, rules: Rules, report: Report) -> None:
+    """C1, seen from the queue: it knows as many ends as it took in, and none was cancelled whose
+    caller neither left nor gave up."""
+    for event in stories.facts:
+        if event["e"] != "books" or rules.lost_by:
+            continue
+        ends = sum(event[name] for name in COUNTED[1:])
+        if ends != event["admitted"]:
+            report.add("C1", f"the queue took {event['admitted']} tasks in and ended {ends}")
+        gone = ("cancelled", "unavailable", "refused")
+        left = sum(task.cancelled or task.word in gone for task in stories.tasks.values())
+        if event["cancelled"] > left and "cancelled" not in rules.words:
+            report.add("C1", f"{event['cancelled']} were cancelled, {left} callers had left")
 
 
 def _excused_loss(stories: Stories, rules: Rules, task: Task) -> bool:

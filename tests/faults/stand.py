@@ -27,7 +27,7 @@ from tests.leaks import leaked_keys
 
 from .backend import PORT, SOCKET
 from .bounds import check, longest_gap
-from .checks import Report, Rules
+from .checks import COUNTED, Report, Rules
 from .history import ROLE, Recorder, read
 from .lifetimes import Lifetimes
 from .load import Plan
@@ -219,6 +219,7 @@ class Stand:
         keys = leaked_keys(Lifetimes(self.look()))  # type: ignore[arg-type]
         found: dict[str, Any] = {name: left[name] for name in names}
         self.record("rest", left={**found, "keys without a TTL": keys[:10]})
+        self.record("books", **{name: left[name] for name in COUNTED})
         self._rested = True
 
     def verdict(self, rules: Rules) -> Report:

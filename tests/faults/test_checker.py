@@ -1,7 +1,4 @@
-"""The checker: a sound history passes, and each thing that can go wrong in one is caught.
-
-A check that never fires is none, so every number has histories that break it by hand.
-"""
+"""The checker: a sound history passes, and each thing that can go wrong in one is caught."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Any
 import pytest
 
 from .bounds import ALL, check
-from .checks import Report, Rules
+from .checks import COUNTED, Report, Rules
 from .history import Event
 from .story import Stories
 
@@ -123,8 +120,7 @@ def _is(event: Event, like: dict[str, Any]) -> bool:
 
 
 def test_a_sound_history_passes_and_is_counted() -> None:
-    report = verdict(sound())
-    assert report.findings == []
+    assert (report := verdict(sound())).findings == []
     assert (report.tasks, report.lost, report.duplicates, report.allowed) == (3, 0, 1, 1)
     assert report.said == {"done": 3}
     assert report.recovery == [pytest.approx(2.06, abs=0.01)]
@@ -250,8 +246,7 @@ def wiped(told_ms: int) -> History:
 def test_lost_data_is_excused_where_it_is_said_in_time() -> None:
     rules = Rules(lease_s=2.0, lost_by=("wiped",))
     report = verdict(wiped(4900), rules)
-    assert report.findings == []
-    assert report.lost == 0
+    assert (report.findings, report.lost) == ([], 0)
     assert caught(wiped(5200), rules) == {"C10"}
     assert caught(wiped(4900)) == {"C1"}
 
@@ -279,5 +274,25 @@ def test_a_run_that_met_nothing_proves_nothing() -> None:
     assert caught(sound(), Rules(lease_s=2.0, sometimes=("stale publish",))) == {"C13"}
 
 
+def test_expired_is_an_end_where_the_time_was_over_and_nothing_was_done() -> None:
+    early = [*sound(), *asked("e", 3000), told("e", 7000, "expired")]
+    assert caught(early) == {"C1"}
+    assert caught([*sound(), *asked("e", 3000), told("e", 8000, "expired")]) == set()
+    done = [*sound(), *asked("e", 3000), *run("e", 4000, 4000), told("e", 8000, "expired")]
+    assert caught(done) == {"C1"}
+
+
+def books(**counts: int) -> Event:
+    """What the queue counted."""
+    none = dict.fromkeys(COUNTED, 0)
+    return {"t": 99 * S + 1, "p": "conductor", "e": "books", **none, **counts}
+
+
+def test_the_books_of_the_queue_balance() -> None:
+    assert caught([*sound(), books(admitted=3, done=3)]) == set()
+    assert caught([*sound(), books(admitted=4, done=3)]) == {"C1"}
+    assert caught([*sound(), books(admitted=4, done=3, cancelled=1)]) == {"C1"}
+
+
 def test_every_check_is_run() -> None:
-    assert len(ALL) == 13
+    assert len(ALL) == 14

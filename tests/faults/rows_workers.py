@@ -154,6 +154,20 @@ def stubborn(trial: Trial) -> None:
         trial.judge(stand, order=False, limit=6)
 
 
+def client_stop(trial: Trial) -> None:
+    """A client stands still for three leases: its inbox is gone when it comes back. It is told
+    of each task what became of it or that it is lost, at once and not at its deadline."""
+    with valkey() as server, trial.stand(server) as stand:
+        staff(stand, 3)
+        load = stand.load(rate=80, ms=(5, 200), deadline_s=30)
+        for _ in range(trial.repeat):
+            until_busy(stand)
+            with stand.stopped(load):
+                time.sleep(3 * stand.lease_s)
+            time.sleep(2)
+        trial.judge(stand, words=("cancelled", "state-lost"), doubles_by=())
+
+
 def cpu_bound(trial: Trial) -> None:
     """Handlers that compute for five leases, in a thread and on the event loop."""
     for route in ("thread", "block"):
@@ -179,5 +193,6 @@ ROWS = (
     Row(6, "SIGTERM, kill -9 after 1 s", "S", (0, 10, 100), term_then_kill),
     Row(7, "handlers that end badly (5 ways)", "S", (0, 5, 20), poison),
     Row(8, "handler ignores its deadline", "S", (0, 5, 20), stubborn),
+    Row(59, "client frozen for 3 leases", "S", (0, 5, 50), client_stop),
     Row(9, "handler computes for 5 leases", "S", (0, 5, 20), cpu_bound),
 )

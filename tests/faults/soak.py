@@ -54,6 +54,7 @@ def _soak(trial: Trial, seconds: float, seed: int) -> None:
         nemesis = Nemesis(stand, server, seed)
         nemesis.staff()
         gateway = stand.gateway()
+        assert stand.browse(rate=50, most=50, deadline_s=95).wait(120) == 0  # opens what it keeps
         time.sleep(1)
         files = gateway.files()
         client = stand.load(rate=40, deadline_s=60)

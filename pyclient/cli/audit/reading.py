@@ -19,7 +19,7 @@ from .records import counters
 from .snapshot import Snapshot, text
 
 SMALL = 2_000  # entries of all keys together that one transaction reads
-PIECE = 500  # entries of one step of a walk
+PIECE = 250  # entries of one step of a walk
 AT_ONCE = 256  # calls in flight
 MOST = 200_000  # entries of one key that are read at all
 MOST_KEYS = 50_000  # short-lived keys that are looked at

@@ -222,10 +222,10 @@ class Stories:
         elif fault_open := self._open.pop(key, None):
             fault_open.end = e["t"]
 
-    def hit(self, target: str, since: int, until: int, whats: Sequence[str] = ()) -> Fault | None:
+    def hit(self, target: str, since: int, until: int, whats: Sequence[str]) -> Fault | None:
         """A fault of this process, or of everybody, that touches the time between the two."""
         for fault in self.faults:
-            if fault.target not in (target, "*") or (whats and fault.what not in whats):
+            if fault.target not in (target, "*") or fault.what not in whats:
                 continue
             if fault.end >= since and fault.begin <= until:
                 return fault

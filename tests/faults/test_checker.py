@@ -46,7 +46,6 @@ def asked(n: str, at_ms: int, *, level: int = 3, kind: str = "submit") -> Histor
 
 
 def told(n: str, at_ms: int, word: str = "done", **fields: Any) -> Event:
-    """The end of a request."""
     return {"t": at_ms * MS, "p": "c1", "e": "end", "n": n, "word": word, "got": n, **fields}
 
 
@@ -84,7 +83,6 @@ def verdict(history: History, rules: Rules = RULES) -> Report:
 
 
 def caught(history: History, rules: Rules = RULES) -> set[str]:
-    """The checks that found something."""
     return {finding.check for finding in verdict(history, rules).findings}
 
 
@@ -262,6 +260,10 @@ def test_lost_is_an_outcome_where_each_attempt_went_down() -> None:
     history = [event for event in sound() if event["p"] != "w2" and event["t"] < 2 * S]
     history += [told("c", 2120, "lost"), REST]
     assert caught(history) == set()
+
+
+def test_a_fault_that_excuses_nothing_excuses_nothing() -> None:
+    assert caught(sound(), Rules(lease_s=2.0, doubles_by=())) == {"C3"}
 
 
 def test_recovery_that_took_too_long() -> None:

@@ -169,10 +169,13 @@ def check_doubles(stories: Stories, rules: Rules, report: Report) -> None:
 
 
 def _why_again(stories: Stories, rules: Rules, before: Effect, after: Effect) -> Fault | None:
-    """The fault that touched the first run, as long as its worker held the lease."""
+    """The fault that touched the first run, as long as its worker held the lease; what a killed
+    worker had sent can reach the backend after its end."""
     lease = stories.lease(before.id, before.fence)
-    until = after.at if lease is None or lease.ended is None else lease.ended
-    return stories.hit(before.process, before.at, min(until, after.at), rules.doubles_by)
+    if lease is None:
+        return stories.hit(before.process, before.at - NS, after.at, rules.doubles_by)
+    until = min(lease.ended or after.at, after.at)
+    return stories.hit(before.process, lease.asked, until, rules.doubles_by)
 
 
 def held(stories: Stories, rules: Rules) -> Iterator[tuple[Lease, Fault]]:
@@ -209,8 +212,9 @@ def _lost_between(stories: Stories, rules: Rules, leases: list[Lease]) -> bool:
 
 def check_leases(stories: Stories, rules: Rules, report: Report) -> None:
     """C5: a lease that was not handed back lasts its time. A fence is the time of its lease, in
-    µs of the server's clock, so the two are compared in Redis' own order."""
-    shortest = rules.lease_s * 1_000_000
+    µs of the server's clock, so the two are compared in Redis' own order; leases end at a whole
+    millisecond."""
+    shortest = rules.lease_s * 1_000_000 - 1000
     for task_id, leases in stories.leases.items():
         for before, after in pairwise(leases):
             if after.attempt > before.attempt:

@@ -43,6 +43,7 @@ def _kills(trial: Trial, settings: dict[str, Any], **rules: Any) -> None:
                 time.sleep(stand.random.uniform(0, 0.5))
                 server.start()
             until_done(stand)
+            time.sleep(stand.lease_s)  # several outages in one lease are one that grace can't see
         report = trial.judge(stand, gap_since=since, **rules)
         trial.note(f"{report.said.get('state-lost', 0)} told that Redis lost them")
 

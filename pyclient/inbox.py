@@ -58,6 +58,7 @@ class Inbox:
         self._stale = False
         self._trimmed = b"0"
         self.last_id = b"0"
+        self.unsure: set[str] = set()
         self.lease_ms = 15000
         self.fresh_since = 0.0
 
@@ -121,6 +122,13 @@ class Inbox:
             self.last_id = b"0"
             self._stale = True
         return reply
+
+    def settle(self, waiter: Waiter) -> None:
+        """It was admitted. Where a resync came between and Redis did not know it, it was admitted
+        since, or has ended since and its answer went with the old inbox: ask once more."""
+        if waiter.id in self.unsure:
+            self.unsure.discard(waiter.id)
+            self._stale = True
 
     def lost(self) -> None:
         """Something may have been missed, or a refresh found no inbox: resync."""
@@ -193,6 +201,7 @@ class Inbox:
         # Who is expected is asked first: an admit may be acknowledged while `fetch` travels.
         everyone = [(waiter, waiter.expected) for waiter in self.everyone()]
         gone: list[Waiter] = []
+        self.unsure &= {waiter.id for waiter, _ in everyone}
         for start in range(0, len(everyone), 64):
             some = everyone[start : start + 64]
             values = await self._commands.fetch("state", [waiter.id for waiter, _ in some])
@@ -200,6 +209,8 @@ class Inbox:
                 if value == b"gone":
                     if expected:
                         gone.append(waiter)
+                    else:
+                        self.unsure.add(waiter.id)
                 elif value.startswith(b"running\n"):
                     if self._hold:
                         self.take(waiter.id, b"granted" + value[7:], self.fresh_since)

@@ -231,6 +231,8 @@ class Line:
         entry.state = SENT
         if word == "OK" or word == "KNOWN":
             entry.acknowledge()
+            if self.inbox.unsure:
+                self.inbox.settle(entry)
             if entry.reason:
                 self.forget(entry, entry.reason)
             return

@@ -1,6 +1,6 @@
 -- @script  attach
 -- @summary Make an inbox or refresh its life; have outcomes of tasks posted to it too.
--- @kind    grow
+-- @kind    write
 -- @key     prefix  string  bare prefix `<prefix>:{<queue>}:` of every key
 -- @prefix  inbox: stream answers to the owner
 -- @prefix  watch: list further callers that wait for a task

@@ -125,6 +125,21 @@ async def test_a_task_acknowledged_while_fetch_travels_is_not_lost() -> None:
         assert len(rig.line.inbox) == 1
 
 
+async def test_a_task_that_ended_before_it_was_acknowledged_is_missed() -> None:
+    """Its answer went with the inbox of then, and `fetch` came before the reply of the admit."""
+    async with Rig() as rig:
+        admit = rig.commands.gates["admit"] = asyncio.Event()
+        one = entry()
+        rig.line.submit(one)
+        await until(lambda: one.state == SENDING)
+        rig.line.inbox.lost()
+        await until(lambda: rig.commands.sent("fetch") == [[one.id]])
+        await until(lambda: one.id in rig.line.inbox.unsure)
+        admit.set()
+        with pytest.raises(StateLost):
+            await asyncio.wait_for(one.future, 3)
+
+
 async def test_a_running_task_is_news_in_hold_mode_only() -> None:
     async with Rig("pull") as rig:
         (one,) = await sent(rig)

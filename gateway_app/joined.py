@@ -8,7 +8,9 @@ hold mode, 32 connections: 3.2 writes a request, half of the CPU of the process;
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _MOST = 64 * 1024
 """More than this is not held back, so that a slow reader is noticed as without this."""
@@ -30,15 +32,15 @@ class Joined:
         if not data:
             return
         if not self._held:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._held.append(data)
         self._size += len(data)
         if self._size > _MOST:
-            self._flush()
+            self.flush()
 
     def close(self) -> None:
         """Send what is held, then close."""
-        self._flush()
+        self.flush()
         self._transport.close()
 
     def abort(self) -> None:
@@ -46,7 +48,8 @@ class Joined:
         self._held.clear()
         self._transport.abort()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what is held now: a transport that closes by itself would not."""
         held = self._held
         if held:
             data = held[0] if len(held) == 1 else b"".join(held)
@@ -55,3 +58,17 @@ class Joined:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
+
+
+class JoinedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol on a joined transport."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come."""
+        self._joined = Joined(cast("asyncio.Transport", transport), self.loop)
+        super().connection_made(self._joined)  # type: ignore[arg-type]
+
+    def eof_received(self) -> None:
+        """The client says no more; after this the transport closes by itself."""
+        self._joined.flush()
+        super().eof_received()

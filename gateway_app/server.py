@@ -14,13 +14,12 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pyclient.collector import calm
 from pyclient.http.headers import SERVER, http_date
 from pyclient.settings import Settings
 
-from .joined import Joined
+from .joined import JoinedProtocol
 from .request_line import RequestLine
 from .tunnel import Tunnel
 
@@ -34,7 +33,7 @@ _REASONS = {
 }
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(JoinedProtocol):
     """The server's side of a connection.
 
     Adds to the scope, under `extensions`: `peak.target` (the request target as it came),
@@ -49,7 +48,7 @@ class Protocol(HttpToolsProtocol):
     head_timeout = 10.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(transport)
         self._line = RequestLine(self.max_url)
         self._between = True
         self._head_bytes = 0

@@ -126,7 +126,7 @@ class Inbox:
     def settle(self, waiter: Waiter) -> None:
         """It was admitted. Where a resync came between and Redis did not know it, it was admitted
         since, or has ended since and its answer went with the old inbox: ask once more."""
-        if waiter.id in self.unsure:
+        if self.unsure and waiter.id in self.unsure:
             self.unsure.discard(waiter.id)
             self._stale = True
 

@@ -3,8 +3,7 @@
 While one writing call is in flight the next one gathers; when it returns, all go in one, up to 64
 tasks and 256 KiB. So there is no timer, nothing waits at low load, and throughput grows with load.
 
-**Invariant.** Whatever goes wrong, every future that was handed out ends: with a value, with an
-error of Redis or of this program, or at `aclose`.
+**Invariant.** Whatever goes wrong, every future that was handed out ends.
 """
 
 from __future__ import annotations
@@ -231,8 +230,7 @@ class Line:
         entry.state = SENT
         if word == "OK" or word == "KNOWN":
             entry.acknowledge()
-            if self.inbox.unsure:
-                self.inbox.settle(entry)
+            self.inbox.settle(entry)
             if entry.reason:
                 self.forget(entry, entry.reason)
             return

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from .commands import Arg
 from .connection import Connection
 from .errors import ConfigError
-from .keys import Keys
+from .keys import Keys, check_name
 
 MOST = 64
 _ROUTED = ("concurrency", "room")
@@ -35,6 +35,7 @@ def check_shards(count: int) -> int:
 
 def keys_of(prefix: str, name: str, count: int, *, hold: bool = False) -> list[Keys]:
     """The keys of each shard; of one shard those of the plain queue."""
+    check_name("queue name", name)
     end = ".hold" if hold else ""
     if count == 1:
         return [Keys(prefix, name + end)]

@@ -256,6 +256,14 @@ class Secrets:
         return "".join(rng.choices(alphabet, k=(size * 8 + 5) // 6))
 
 
+class Ids:
+    """Stands for the ids that are made ahead."""
+
+    def pop(self) -> str:
+        """One from the seed."""
+        return Secrets().token_urlsafe(16)
+
+
 @contextlib.contextmanager
 def simulated(net: Network) -> Iterator[None]:
     """While this lasts, clients that are made connect to `net` and know only its time."""
@@ -274,6 +282,7 @@ def simulated(net: Network) -> Iterator[None]:
         ):
             stack.enter_context(mock.patch.object(timed, "time", clock))
         stack.enter_context(mock.patch.object(pyclient.keys, "secrets", Secrets()))
+        stack.enter_context(mock.patch.object(pyclient.keys, "_ids", Ids()))
         try:
             yield
         finally:

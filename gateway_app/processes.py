@@ -114,7 +114,8 @@ class Supervisor:
         self._children.remove(child)
         code = child.process.returncode
         if self._stopping:
-            self._failed = self._failed or code != 0
+            # One that was still starting knows no signals yet: it had nothing to finish.
+            self._failed = self._failed or code not in (0, -signal.SIGTERM)
             return
         alive_s = time.monotonic() - child.began
         self._log.error(

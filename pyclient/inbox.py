@@ -95,7 +95,15 @@ class Inbox:
         """Make the inbox and begin to read. Raises Unavailable."""
         loop = asyncio.get_running_loop()
         self.fresh_since = loop.time()
-        await self.attach()
+        for left in (2, 1, 0):
+            try:
+                await self.attach()
+                break
+            except Unavailable as error:
+                if not error.unknown or error.code == "TIMEOUT" or not left:
+                    # Nothing of a task was sent: what is unknown is not what became of one.
+                    text = str(error).removesuffix(" (the call may have run)")
+                    raise Unavailable(text, code=error.code) from None
         self._stale = False
         self._task = loop.create_task(self._read())
 

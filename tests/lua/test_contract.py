@@ -155,10 +155,10 @@ def test_scripts_have_headers_that_say_what_they_do(scripts: dict[str, Script]) 
 
 
 def test_only_what_lets_in_is_refused_by_a_full_server(scripts: dict[str, Script]) -> None:
-    """DESIGN: admit, limit, configure, attach stop at `maxmemory`; what drains goes on."""
+    """What takes memory stops at `maxmemory`, what drains goes on (docs/decisions/0040)."""
     grow = {name for name, script in scripts.items() if script.header.kind == "grow"}
     read = {name for name, script in scripts.items() if script.header.kind == "read"}
-    assert {"admit", "limit", "configure", "attach"} <= grow
+    assert {"admit", "limit", "configure"} <= grow
     assert read == {"fetch", "gauge"}
     assert not grow & {"claim", "publish", "retry", "cancel", "renew", "sweep"}
 

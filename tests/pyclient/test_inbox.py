@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any, cast
 
 import pytest
 
@@ -263,3 +264,22 @@ async def test_a_watch_that_can_not_begin_is_an_error(error: Exception) -> None:
         with pytest.raises(type(error)):
             await stranger(b"waiting", rig).future
         assert len(rig.line.inbox) == 0
+
+
+async def test_an_inbox_is_made_again_where_the_link_broke() -> None:
+    async with Rig() as rig:
+        attach, broken = cast("Any", rig.commands.attach), [CUT, CUT]
+
+        async def cut(caller: str, ids: object = ()) -> Any:
+            if broken:
+                raise broken.pop()
+            return await attach(caller, ids)
+
+        rig.commands.attach = cut  # type: ignore[method-assign]
+        await rig.line.inbox.aclose()
+        await rig.line.inbox.open()
+        broken += [CUT] * 3
+        await rig.line.inbox.aclose()
+        with pytest.raises(Unavailable) as caught:
+            await rig.line.inbox.open()
+        assert not caught.value.unknown  # nothing of a task was sent

@@ -106,10 +106,8 @@ def test_killing_the_owner_ends_all(tmp_path: Path) -> None:
     running = Running([sys.executable, "-c", OWNER, *STUBBORN], tmp_path)
     try:
         running.wait_for("up")
-        until = time.monotonic() + 5  # one that is just being executed bears no mark yet
-        while len(running.family()) < 3 and time.monotonic() < until:
-            time.sleep(0.02)
-        assert len(running.family()) == 3, "two children and the warden"
+        # One that is just being executed bears no mark yet.
+        until(lambda: len(running.family()) == 3, what="two children and the warden")
         running.signal(signal.SIGKILL)
         running.wait()
         running.none_left()

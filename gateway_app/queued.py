@@ -44,6 +44,7 @@ class Queued:
         task_id = self._shared.queue.new_id(ROUTE)
         parts = await self._envelope(scope, receive, target, checked)
         exchange = self._exchange(*parts, level, task_id)
+        del parts
         began = time.perf_counter()
         spot = self._shared.positions.watch(task_id)
         try:

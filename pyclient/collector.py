@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 
+_M_MMAP_THRESHOLD, _LARGE = -3, 256 * 1024
 _YOUNG, _MIDDLE, _OLD = 5_000, 20, 50
 
 
@@ -16,6 +19,15 @@ def calm() -> None:
     gateway's samples). What is there now is left out from here on, and the young are looked at
     seven times as seldom; new objects in cycles are still found.
     """
+    _give_back()
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
+
+
+def _give_back() -> None:
+    """Have glibc map large blocks one by one, as it does until the first is freed: from then on
+    it takes them from the heap, which keeps what a peak of large bodies took (20 of 5 MB at
+    once: 60 to 340 MB, and 10 to 20 with this). Other C libraries give back by themselves."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)

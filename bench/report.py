@@ -34,7 +34,8 @@ measured and how is in [bench/README.md](../../bench/README.md), why the figures
 in [performance.md](performance.md), what they mean for a fleet in [scaling.md](scaling.md).
 
 Everything of a section ran interleaved in one run on one machine; ratios within it are what to
-read. The figures in full, repeat by repeat, lie beside this page as JSON.
+read. The figures in full, repeat by repeat, lie beside this page as JSON. Where a command below
+says `--quick`, it was one repeat of half a second: a look, not a measurement.
 """
 
 

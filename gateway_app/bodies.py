@@ -34,9 +34,16 @@ def too_large(limit: int) -> Problem:
     return Problem(413, "body", f"the body exceeds {limit} bytes")
 
 
-def slow_body(idle: float) -> Problem:
-    """408."""
-    return Problem(408, "slow-body", f"the body paused for more than {idle:g} s", close=True)
+async def _next_part(receive: Receive, idle: float) -> Message:
+    try:
+        async with asyncio.timeout(idle):
+            message = await receive()
+    except TimeoutError:
+        detail = f"the body paused for more than {idle:g} s"
+        raise RefusedBody(Problem(408, "slow-body", detail, close=True)) from None
+    if message["type"] != "http.request":
+        raise ClientGone
+    return message
 
 
 async def chunks(
@@ -52,13 +59,7 @@ async def chunks(
     total = 0
     more = checked.has_body
     while more:
-        try:
-            async with asyncio.timeout(idle):
-                message = await receive()
-        except TimeoutError:
-            raise RefusedBody(slow_body(idle)) from None
-        if message["type"] != "http.request":
-            raise ClientGone
+        message = await _next_part(receive, idle)
         chunk: bytes = message.get("body", b"")
         more = message.get("more_body", False)
         total += len(chunk)
@@ -78,13 +79,7 @@ async def read_ahead(receive: Receive, checked: Checked, *, most: int, idle: flo
     kept: deque[Message] = deque()
     total, more = 0, bool(checked.length)
     while more and total < most:
-        try:
-            async with asyncio.timeout(idle):
-                message = await receive()
-        except TimeoutError:
-            raise RefusedBody(slow_body(idle)) from None
-        if message["type"] != "http.request":
-            raise ClientGone
+        message = await _next_part(receive, idle)
         kept.append(message)
         total += len(message.get("body", b""))
         more = message.get("more_body", False)

@@ -11,13 +11,15 @@ import time
 
 from pyclient.errors import PeakError, Unavailable
 from pyclient.http.errors import UpstreamError
+from pyclient.positions import Spot
+from pyclient.slot import Slot
 
 from .asgi import Receive, Scope, Send
 from .bodies import ClientGone, RefusedBody, read_ahead
 from .gone import WhileClientStays
 from .guard import Checked
-from .problems import LATE, STOPPING, Problem, of_queue, of_upstream, own_server, send_problem
-from .relay import make_request, relay, timing_headers
+from .problems import STOPPING, Problem, of_queue, of_upstream, own_server, send_problem
+from .relay import late_headers, make_request, relay, timing_headers
 from .shared import ROUTE, Shared
 from .tunnel import open_tunnel
 
@@ -40,17 +42,25 @@ class Held:
         checked: Checked,
         level: int,
     ) -> tuple[int, str]:
-        idle = self._shared.settings.client_timeout
-        receive = await read_ahead(receive, checked, most=_AHEAD, idle=idle)
-        exchange = _Exchange(self._shared, scope, receive, send, target, checked)
-        problem: Problem | None = None
-        # A server that is not ours tells of a lost client only through the body's channel.
-        watched = own_server(scope) or not checked.has_body
         shared = self._shared
+        idle = shared.settings.client_timeout
+        receive = await read_ahead(receive, checked, most=_AHEAD, idle=idle)
+        exchange = _Exchange(shared, scope, receive, send, target, checked)
         slot = shared.queue.slot(ROUTE, level=level, timeout=shared.settings.ttl)
         began = time.perf_counter()
         spot = shared.positions.watch(slot.id)
-        async with WhileClientStays(scope, receive, watch=watched) as client:
+        problem = await self._run(exchange, slot, spot)
+        if problem is None:
+            return exchange.status, ""
+        if not exchange.started:
+            late = late_headers(problem.code, began, spot.before)
+            await send_problem(scope, send, problem, late)
+        return problem.status, problem.code
+
+    async def _run(self, exchange: _Exchange, slot: Slot, spot: Spot) -> Problem | None:
+        """Take the turn and use it; raises ClientGone where nobody is there to be told."""
+        problem: Problem | None = None
+        async with exchange.while_client_stays() as client:
             try:
                 async with slot as lease:
                     spot.leave()
@@ -61,7 +71,7 @@ class Held:
                 problem = refused.problem
             except PeakError as error:
                 if isinstance(error, Unavailable):
-                    shared.upkeep.suspect()
+                    self._shared.upkeep.suspect()
                 problem = of_queue(error)
             except asyncio.CancelledError:
                 if client.gone:
@@ -71,13 +81,7 @@ class Held:
                 spot.leave()
         if client.gone:
             raise ClientGone
-        if problem is None:
-            return exchange.status, ""
-        if not exchange.started:
-            waited_ms = int((time.perf_counter() - began) * 1000)
-            late = timing_headers(waited_ms, None, spot.before) if problem.code in LATE else []
-            await send_problem(scope, send, problem, late)
-        return problem.status, problem.code
+        return problem
 
 
 class _Exchange:
@@ -100,6 +104,11 @@ class _Exchange:
         self._send = send
         self._checked = checked
         self._request = make_request(shared, scope, target, checked)
+
+    def while_client_stays(self) -> WhileClientStays:
+        """A server that is not ours tells of a lost client only through the body's channel."""
+        watch = own_server(self._scope) or not self._checked.has_body
+        return WhileClientStays(self._scope, self._receive, watch=watch)
 
     async def run(self, waited_ms: int, before: int | None) -> None:
         """Call the target and pass its answer on."""

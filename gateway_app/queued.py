@@ -17,8 +17,8 @@ from .asgi import Receive, Scope, Send
 from .bodies import ClientGone, read_body
 from .gone import WhileClientStays
 from .guard import Checked
-from .problems import LATE, STOPPING, Problem, of_kind, of_queue, of_upstream, send_problem
-from .relay import answer_headers, make_request, timing_headers
+from .problems import STOPPING, Problem, of_kind, of_queue, of_upstream, send_problem
+from .relay import answer_headers, late_headers, make_request, timing_headers
 from .shared import ROUTE, Shared
 
 _WORKER_SEEN_MS = 30_000
@@ -51,11 +51,11 @@ class Queued:
             found = await self._answer(scope, receive, exchange)
         finally:
             spot.leave()
-        waited_ms = int((time.perf_counter() - began) * 1000)
         if isinstance(found, Problem):
-            waited = timing_headers(waited_ms, None, spot.before) if found.code in LATE else []
-            await send_problem(scope, send, found, waited)
+            late = late_headers(found.code, began, spot.before)
+            await send_problem(scope, send, found, late)
             return found.status, found.code
+        waited_ms = int((time.perf_counter() - began) * 1000)
         took_ms = found.took_us // 1000
         waited = timing_headers(waited_ms - took_ms, took_ms, spot.before)
         if found.kind != "ok":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from pyclient.http.stream import Stream
 from .asgi import Receive, Scope, Send
 from .bodies import BrokenOff, chunks
 from .guard import Checked
-from .problems import own_server
+from .problems import LATE, own_server
 from .shared import Shared
 
 _WAITED_MS = 50
@@ -67,6 +68,13 @@ def timing_headers(
         timing += b", upstream;dur=%d" % took_ms
     lines = [(b"server-timing", timing), (b"peak-wait", b"%d" % waited_ms)]
     return lines if before is None else [*lines, (b"peak-position", b"%d" % before)]
+
+
+def late_headers(code: str, began: float, before: int | None) -> list[tuple[bytes, bytes]]:
+    """The same for a problem, where it is that the time was up; `began` by `time.perf_counter`."""
+    if code not in LATE:
+        return []
+    return timing_headers(int((time.perf_counter() - began) * 1000), None, before)
 
 
 async def relay(

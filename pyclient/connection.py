@@ -25,7 +25,7 @@ from .kept import ask_kept, keep, tells
 from .keys import mark_of
 from .link import DEFAULT_LIMITS, Arg, Limits, Link
 from .loading import Loadable, load_script
-from .replies import STALE_CODES, code_of, error_of, is_error
+from .replies import STALE_CODES, code_of, error_of, is_error, no_matter
 from .sentinel import Sentinels
 from .topology import Embedded, Fixed, Topology
 from .wire import Backoff, closed
@@ -269,7 +269,7 @@ async def _ask_once(
     reply: Any = None
     for _ in range(2):
         seen = link.sent
-        link.send((b"ASKING",), deadline).add_done_callback(_no_matter)
+        link.send((b"ASKING",), deadline).add_done_callback(no_matter)
         reply = await link.send(command, deadline)
         if not is_error(reply):
             if kept:
@@ -279,12 +279,6 @@ async def _ask_once(
             break
         await load_script(link, script, seen, deadline)
     raise error_of(reply)
-
-
-def _no_matter(future: asyncio.Future[Any]) -> None:
-    """The command behind it fails the same way; here is nobody to tell."""
-    if not future.cancelled():
-        future.exception()
 
 
 __all__ = ["Backoff", "Connection", "Limits", "Loadable", "Reader", "parse_address"]

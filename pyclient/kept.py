@@ -12,7 +12,6 @@ a new primary.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from .errors import Unavailable
 from .link import Arg, Link
-from .replies import code_of, is_error, text_of
+from .replies import code_of, is_error, no_matter, text_of
 
 _WAIT_MS = 200
 _LOOK_S = 1.0
@@ -140,7 +139,7 @@ async def _told(link: Link, kept: Waits, overdue: float) -> int:
     if mark and code_of(said) == "OOM":
         marked = link.send((b"PEXPIRE", mark, _MARK_MS), overdue)
         acks = link.send((b"WAIT", max(1, copies_of(link).count), _WAIT_MS), overdue)
-        acks.add_done_callback(_no_matter)
+        acks.add_done_callback(no_matter)
         said = said if await marked == 0 else b"OK"
     number: Any = said if is_error(said) else await acks
     if is_error(number):  # a primary that became a replica meanwhile answers UNBLOCKED
@@ -164,9 +163,9 @@ def _wait(link: Link, least: int, overdue: float, mark: bytes) -> Waits:
     marked = None
     if mark:
         marked = link.send((b"SET", mark, b"", b"PX", _MARK_MS), overdue)
-        marked.add_done_callback(_no_matter)
+        marked.add_done_callback(no_matter)
     acks = link.send((b"WAIT", max(least, copies.count), _WAIT_MS), overdue)
-    acks.add_done_callback(_no_matter)
+    acks.add_done_callback(no_matter)
     return Waits(marked, mark, acks)
 
 
@@ -177,10 +176,3 @@ def _learn(link: Link, told: asyncio.Future[Any]) -> None:
         name, _, value = line.partition(":")
         if name == "min_slaves_good_slaves":  # those not behind by min-replicas-max-lag
             copies_of(link).learn(int(value), asyncio.get_running_loop().time())
-
-
-def _no_matter(future: asyncio.Future[Any]) -> None:
-    """Whoever asked may have left, or have heard of the end of the link by the call itself."""
-    if not future.cancelled():
-        with contextlib.suppress(Exception):
-            future.exception()

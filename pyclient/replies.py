@@ -5,6 +5,7 @@ The texts differ between releases and forks; the codes are part of the protocol.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import hiredis
@@ -81,3 +82,9 @@ def _tail(code: str, text: str) -> str:
 def text_of(value: Any) -> str:
     """A reply (bytes, integer or already text) as text."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def no_matter(future: asyncio.Future[Any]) -> None:
+    """For a command beside another one that fails the same way: here is nobody to tell."""
+    if not future.cancelled():
+        future.exception()

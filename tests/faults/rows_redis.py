@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from tests.servers import Server, valkey
 
 from .processes import until
 from .rows import Row, Trial
+from .stand import Stand
 from .waiting import staff, until_done
 
 _WIPED: dict[str, Any] = {
@@ -18,6 +21,15 @@ _WIPED: dict[str, Any] = {
     "sometimes": ("loss said aloud",),
 }
 _AOF: dict[str, Any] = {"appendonly": "yes", "appendfsync": "everysec"}
+
+
+@contextlib.contextmanager
+def _loaded(trial: Trial, *, rate: float = 60, **settings: Any) -> Iterator[tuple[Server, Stand]]:
+    """A server, three workers, and a load whose tasks may wait for a minute."""
+    with valkey(**settings) as server, trial.stand(server) as stand:
+        staff(stand, 3)
+        stand.load(rate=rate, deadline_s=60)
+        yield server, stand
 
 
 def kill_with_aof(trial: Trial) -> None:
@@ -59,20 +71,12 @@ def kill_without(trial: Trial) -> None:
                 server.start()
             stand.configure(lease=stand.lease_s)
             until_done(stand)
-        trial.judge(
-            stand,
-            order=False,
-            lost_by=("wiped",),
-            doubles_by=("wiped",),
-            sometimes=("loss said aloud",),
-        )
+        trial.judge(stand, **_WIPED)
 
 
 def frozen(trial: Trial) -> None:
     """SIGSTOP of Redis for ten seconds, which is five leases."""
-    with valkey(**_AOF) as server, trial.stand(server) as stand:
-        staff(stand, 3)
-        stand.load(rate=40, deadline_s=60)
+    with _loaded(trial, rate=40, **_AOF) as (server, stand):
         for _ in range(trial.repeat):
             with stand.broken("away"), server.paused():
                 time.sleep(10)
@@ -82,9 +86,7 @@ def frozen(trial: Trial) -> None:
 
 def debug_sleep(trial: Trial) -> None:
     """Redis sleeps for three seconds inside a command."""
-    with valkey() as server, trial.stand(server) as stand:
-        staff(stand, 3)
-        stand.load(rate=60, deadline_s=60)
+    with _loaded(trial) as (server, stand):
         for _ in range(trial.repeat):
             with stand.broken("away"):
                 server.client().execute_command("DEBUG SLEEP", "3")
@@ -94,9 +96,7 @@ def debug_sleep(trial: Trial) -> None:
 
 def pause_writes(trial: Trial) -> None:
     """CLIENT PAUSE 2000 WRITE: late, and nothing else."""
-    with valkey() as server, trial.stand(server) as stand:
-        staff(stand, 3)
-        stand.load(rate=60, deadline_s=60)
+    with _loaded(trial) as (server, stand):
         for _ in range(trial.repeat):
             with stand.broken("away"):
                 server.client().execute_command("CLIENT PAUSE", "2000", "WRITE")
@@ -109,9 +109,7 @@ def pause_writes(trial: Trial) -> None:
 
 def kill_clients(trial: Trial) -> None:
     """CLIENT KILL of every connection each 200 ms, for seconds on end."""
-    with valkey() as server, trial.stand(server) as stand:
-        staff(stand, 3)
-        stand.load(rate=60, deadline_s=60)
+    with _loaded(trial) as (server, stand):
         client = server.client()
         for _ in range(trial.repeat):
             end = time.monotonic() + 5
@@ -124,9 +122,7 @@ def kill_clients(trial: Trial) -> None:
 
 def script_flush(trial: Trial) -> None:
     """SCRIPT FLUSH each 100 ms: nobody may notice."""
-    with valkey() as server, trial.stand(server) as stand:
-        staff(stand, 3)
-        stand.load(rate=60, deadline_s=60)
+    with _loaded(trial) as (server, stand):
         client = server.client()
         flushes, before = 0, client.info("commandstats")
         end = time.monotonic() + trial.repeat
@@ -153,13 +149,7 @@ def flush_all(trial: Trial) -> None:
             stand.configure(lease=stand.lease_s)
             until_done(stand)
             time.sleep(1)
-        trial.judge(
-            stand,
-            order=False,
-            lost_by=("wiped",),
-            doubles_by=("wiped",),
-            sometimes=("loss said aloud",),
-        )
+        trial.judge(stand, **_WIPED)
 
 
 def full(trial: Trial) -> None:

@@ -19,7 +19,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,10 +31,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.echo_worker import ROUTES  # noqa: E402
+from bench.harness.server import Server, embedded_server  # noqa: E402
+from bench.layouts import used  # noqa: E402
 from pyclient import Queue  # noqa: E402
 from pyclient.commands import Commands, scripts  # noqa: E402
 from pyclient.connection import Connection  # noqa: E402
-from pyclient.embedded import EmbeddedServer  # noqa: E402
 from pyclient.keys import new_task_id  # noqa: E402
 from pyclient.model import Profile  # noqa: E402
 
@@ -43,29 +43,12 @@ BODY = "x" * 200
 IN_FLIGHT = (1, 64, 512)
 
 
-@contextlib.contextmanager
-def redis_server(kind: str) -> Iterator[tuple[str, str]]:
-    """A server of its own on a Unix socket; yields its URL and its name."""
+def find(kind: str) -> str:
+    """The binary of a kind of server."""
     binary = shutil.which("redis-server") if kind == "redis-server" else None
     if kind == "redis-server" and binary is None:
         print("redis-server is not installed: the embedded Valkey is used", file=sys.stderr)
-    with contextlib.ExitStack() as stack:
-        if binary is None:
-            url = stack.enter_context(EmbeddedServer.start()).url
-        else:
-            directory = stack.enter_context(tempfile.TemporaryDirectory())
-            path = f"{directory}/s"
-            command = [binary, "--port", "0", "--unixsocket", path, "--save", "", "--dir"]
-            process = subprocess.Popen([*command, directory], stdout=subprocess.DEVNULL)
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-            while not Path(path).exists():
-                time.sleep(0.02)
-            url = f"unix://{path}"
-        with redis.Redis.from_url(url) as client:
-            info: dict[str, Any] = client.info("server")
-        valkey = info.get("valkey_version")
-        yield url, f"Valkey {valkey}" if valkey else f"Redis {info['redis_version']}"
+    return binary or embedded_server()
 
 
 @contextlib.contextmanager
@@ -173,12 +156,6 @@ async def memory(url: str, client: redis.Redis, tasks: int) -> float:
     return round(size, 1)
 
 
-def used(client: redis.Redis) -> int:
-    """Memory without client buffers."""
-    info: dict[str, Any] = client.info("memory")
-    return int(info["used_memory"]) - int(info.get("mem_clients_normal", 0))
-
-
 async def measure(url: str, name: str, seconds: float) -> dict[str, Any]:
     """Everything, against one server with one worker running."""
     result: dict[str, Any] = {"server": name}
@@ -226,8 +203,8 @@ def main() -> None:
         import uvloop
 
         run = uvloop.run
-    with redis_server(args.server) as (url, name):
-        result = run(measure(url, name, args.seconds))
+    with Server(find(args.server), unix=True) as server:
+        result = run(measure(server.url, server.name, args.seconds))
     print(json.dumps(result, indent=1))
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")

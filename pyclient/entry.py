@@ -20,7 +20,7 @@ from .errors import (
 )
 from .model import Bucket, Profile
 
-BATCH, BATCH_BYTES = 64, 256 << 10
+BATCH, PART, BATCH_BYTES = 64, 32, 256 << 10
 NEW, SENDING, SENT, WATCHING = 0, 1, 2, 3
 
 
@@ -110,10 +110,15 @@ class Entry:
 
 
 def next_batch(waiting: deque[Entry]) -> list[Entry]:
-    """Take what goes into one call; those who have given up are left out."""
+    """Take what goes into one call; those who have given up are left out.
+
+    Of more than `PART` only half, so that one half is worked on while the other is on its way:
+    calls that all went together would come back together, and each process wait for the others.
+    """
     batch: list[Entry] = []
     size = 0
-    while waiting and len(batch) < BATCH:
+    most = min(BATCH, max(PART, (len(waiting) + 1) // 2))
+    while waiting and len(batch) < most:
         size += len(waiting[0].body)
         if batch and size > BATCH_BYTES:
             break

@@ -1,7 +1,7 @@
 """The submitter's engine for one queue: tasks in, values out, in as few calls as there are turns.
 
-While one writing call is in flight the next one gathers; when it returns, all go in one, up to 64
-tasks and 256 KiB. So there is no timer, nothing waits at low load, and throughput grows with load.
+While one writing call is in flight the next one gathers; when it returns, up to 32 tasks go in one,
+of more than 64 half. So there is no timer, nothing waits at low load, throughput grows with load.
 
 **Invariant.** Whatever goes wrong, every future that was handed out ends.
 """

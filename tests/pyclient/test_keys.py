@@ -95,7 +95,7 @@ def test_a_name_of_ten_megabytes_makes_a_short_message() -> None:
 def test_a_fork_makes_ids_of_its_own() -> None:
     code = (
         "import os; from pyclient.keys import new_task_id; new_task_id();"
-        "child = os.fork(); print(new_task_id(), flush=True); child and os.wait()"
+        "child = os.fork(); os.write(1, f'{new_task_id()}\\n'.encode()); child and os.wait()"
     )
     said = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import itertools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +34,11 @@ def slot_of(key: bytes) -> int:
         if end > begin + 1:
             key = key[begin + 1 : end]
     return binascii.crc_hqx(key, 0) % SLOTS
+
+
+def _key_in(low: int, high: int) -> bytes:
+    """Some key of these slots; of one slot it takes 16384 tries, give or take."""
+    return next(key for n in itertools.count() if low <= slot_of(key := b"%d" % n) <= high)
 
 
 def redirect_of(reply: object, asked: Endpoint) -> tuple[int, Endpoint]:
@@ -72,13 +78,21 @@ class Cluster:
     async def lost(self, place: Endpoint) -> None:
         """Ask the other nodes for the map; callers that lost a node together ask once."""
         self._away.add(place)
-        if self._refresh is None:
-            self._refresh = asyncio.get_running_loop().create_task(self._learn())
-        await asyncio.shield(self._refresh)
+        await self._ask_for_map()
 
     async def replaced(self, place: Endpoint) -> bool:
         await self.lost(place)
         return bool(self._ranges) and all(owner != place for _, _, owner in self._ranges)
+
+    async def homes(self) -> list[bytes]:
+        """Asked for anew: whoever looks at all nodes must not leave one out."""
+        await self._ask_for_map()
+        keys: dict[Endpoint, bytes] = {}
+        for low, high, owner in self._ranges:
+            keys[owner] = keys.get(owner) or _key_in(low, high)
+        if not keys:
+            raise Unavailable("no node of the Cluster tells who holds what", code="CLUSTERDOWN")
+        return list(keys.values())
 
     def moved(self, slot: int, endpoint: Endpoint) -> None:
         self._slots[slot] = endpoint
@@ -98,6 +112,11 @@ class Cluster:
 
     def _nodes(self) -> list[Endpoint]:
         return list(dict.fromkeys([*self._seeds, *(e for _, _, e in self._ranges)]))
+
+    async def _ask_for_map(self) -> None:
+        if self._refresh is None:
+            self._refresh = asyncio.get_running_loop().create_task(self._learn())
+        await asyncio.shield(self._refresh)
 
     async def _learn(self) -> None:
         try:

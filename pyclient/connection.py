@@ -132,6 +132,11 @@ class Connection:
         kept = self.replicas if args[0] == b"SET" else 0
         return await self._converse(args, key, "bulk", deadline, None, kept)
 
+    async def homes(self) -> list[bytes]:
+        """A key at each server that takes writes (`at` of a command that all have to be asked)."""
+        self._check_home()
+        return await self._open_wires().topology.homes()
+
     async def load(self, scripts: Iterable[Loadable], *, timeout: float = 5.0) -> None:
         """Load scripts ahead of their first use; else the first call of each does it."""
         self._check_home()

@@ -30,6 +30,9 @@ class Topology(Protocol):
     async def lost(self, place: Endpoint) -> None:
         """Called when the place can't be reached: look again, within a second or two."""
 
+    async def homes(self) -> list[bytes]:
+        """A key at each server that takes writes. Raises Unavailable."""
+
     def moved(self, slot: int, endpoint: Endpoint) -> None:
         """Learn from MOVED."""
 
@@ -55,6 +58,9 @@ class Sole:
 
     async def lost(self, place: Endpoint) -> None:
         return
+
+    async def homes(self) -> list[bytes]:
+        return [b""]
 
     def moved(self, slot: int, endpoint: Endpoint) -> None:
         return

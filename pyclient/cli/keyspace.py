@@ -6,8 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from pyclient.connection import Connection, parse_address
-from pyclient.errors import ConfigError
+from pyclient.connection import Connection
 from pyclient.keys import Keys, check_name
 
 from .audit.reading import pairs
@@ -31,14 +30,8 @@ class Letter(NamedTuple):
     reason: str
 
 
-async def queue_names(conn: Connection, url: str, prefix: str) -> list[str]:
-    """All queues that have settings or have been used. Raises ConfigError on a Cluster, whose
-    keys no single node can list."""
-    if parse_address(url).kind == "cluster":
-        raise ConfigError(
-            "the queues of a Cluster can't be listed from one node; name one: "
-            "peakshaver queue show NAME"
-        )
+async def queue_names(conn: Connection, prefix: str) -> list[str]:
+    """All queues that have settings or have been used."""
     names = set()
     async for key in scan(conn, f"{check_name('prefix', prefix)}:{{*}}:clock"):
         found = QUEUE_KEY.fullmatch(key)
@@ -47,10 +40,15 @@ async def queue_names(conn: Connection, url: str, prefix: str) -> list[str]:
     return sorted(names)
 
 
-async def scan(
-    conn: Connection, pattern: str, *, at: bytes | None = None, calls: int = 0
-) -> AsyncIterator[bytes]:
-    """Keys of a pattern in small steps; `calls` bounds them (0: to the end)."""
+async def scan(conn: Connection, pattern: str, *, calls: int = 0) -> AsyncIterator[bytes]:
+    """Keys of a pattern at all primaries, in small steps; `calls` bounds those at each (0: to the
+    end)."""
+    for home in await conn.homes():
+        async for key in _scan_one(conn, pattern, home, calls):
+            yield key
+
+
+async def _scan_one(conn: Connection, pattern: str, at: bytes, calls: int) -> AsyncIterator[bytes]:
     cursor, made = b"0", 0
     while True:
         reply = await conn.command("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED, at=at)

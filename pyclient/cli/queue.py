@@ -147,7 +147,7 @@ def _told(
 
 
 async def _list(args: argparse.Namespace, redis: Redis) -> int:
-    names = await queue_names(redis.conn, redis.url, redis.prefix)
+    names = await queue_names(redis.conn, redis.prefix)
     gauges = [(name, await redis.commands(name).gauge()) for name in names]
     if args.json:
         print_json([{"queue": name, **gauge} for name, gauge in gauges])

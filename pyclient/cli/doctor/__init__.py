@@ -83,6 +83,7 @@ async def _gather(args: argparse.Namespace) -> list[Finding]:
 
 
 async def _looks(redis: Redis, args: argparse.Namespace) -> AsyncIterator[Finding]:
+    await redis.conn.homes()  # of a Cluster: from now on each question goes to the right node
     names = redis.parts(args.queue or redis.settings.queue)
     looked_at = names[:1] if args.all else names
     for part in (

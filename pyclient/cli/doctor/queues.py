@@ -30,7 +30,7 @@ _EPOCH_US = 1_735_689_600_000_000
 
 async def look_at_queues(redis: Redis, queue: str, *, every: bool) -> AsyncIterator[Finding]:
     """The queue and its sister for slots, or all; then keys that belong to none."""
-    names, strays = await _keys(redis, queue)
+    names, strays = await _keys(redis)
     wanted = sorted(names) if every else [queue, *({f"{queue}.hold"} & names.keys())]
     for name in wanted:
         try:
@@ -45,12 +45,11 @@ async def look_at_queues(redis: Redis, queue: str, *, every: bool) -> AsyncItera
         yield Finding("problem", "keys", said, "find who writes them, then UNLINK them")
 
 
-async def _keys(redis: Redis, queue: str) -> tuple[dict[str, list[str]], list[str]]:
+async def _keys(redis: Redis) -> tuple[dict[str, list[str]], list[str]]:
     """Suffixes by queue, and keys that are not of the form of a queue's."""
     names: dict[str, list[str]] = defaultdict(list)
     strays = []
-    at = Keys(redis.prefix, queue).base
-    async for key in scan(redis.conn, f"{redis.prefix}:*", at=at, calls=_SCANS):
+    async for key in scan(redis.conn, f"{redis.prefix}:*", calls=_SCANS):
         match = QUEUE_KEY.fullmatch(key)
         if match:
             names[text(match["queue"])].append(text(match["name"]))

@@ -54,7 +54,7 @@ local fresh = redis.call('EXISTS', inbox) == 0
 if fresh then
   redis.call('XADD', inbox, '*', 'hello', '1')
 end
-redis.call('PEXPIRE', inbox, q.lease)
+redis.call('PEXPIRE', inbox, q.lease + UNREAD)
 -- Not that of the last entry: the owner removes what it has read.
 local last, info = '0-0', redis.call('XINFO', 'STREAM', inbox)
 for i = 1, #info, 2 do

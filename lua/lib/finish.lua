@@ -30,7 +30,7 @@ local function finish(q, ended, silent)
       keep_value(q, t.id, value, t.keep * 1000)
     end
     if t.running and #t.body == 1 then -- it travels by reference, and lives as long as its value
-      local ms = t.keep > 0 and t.keep * 1000 or 60000
+      local ms = t.keep > 0 and t.keep * 1000 or UNREAD
       redis.call('PEXPIRE', q.prefix .. 'body:' .. t.id .. '.out', ms)
     end
     if t.inbox ~= silent then

@@ -1,11 +1,12 @@
 -- @include queue
--- A task is owned as long as the inbox of its owner lives, or of one that watches it. A kept task
--- outlives them all, and while the queue is in grace nobody counts as gone.
+-- A task is owned as long as its owner is heard of, or one that watches it. A kept task outlives
+-- them all, and while the queue is in grace nobody counts as gone. `attach` gives an inbox a lease
+-- and UNREAD more: who has not been heard of for a lease is gone, what it has not read is not.
 
 local function has_inbox(q, inbox)
   q.owners = q.owners or {}
   if q.owners[inbox] == nil then
-    q.owners[inbox] = redis.call('EXISTS', q.prefix .. 'inbox:' .. inbox) == 1
+    q.owners[inbox] = redis.call('PTTL', q.prefix .. 'inbox:' .. inbox) > UNREAD
   end
   return q.owners[inbox]
 end
@@ -13,9 +14,11 @@ end
 local function is_watched(q, id)
   local inboxes = redis.call('LRANGE', q.prefix .. 'watch:' .. id, 0, 63)
   for i = 1, #inboxes do
-    inboxes[i] = q.prefix .. 'inbox:' .. inboxes[i]
+    if has_inbox(q, inboxes[i]) then
+      return true
+    end
   end
-  return #inboxes > 0 and redis.call('EXISTS', unpack(inboxes)) > 0
+  return false
 end
 
 local function is_owned(q, t)

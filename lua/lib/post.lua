@@ -21,7 +21,7 @@ local function keep_value(q, id, value, ms)
   redis.call('SET', q.prefix .. 'result:' .. id, value, 'PX', ms)
 end
 
--- XADD answers false where the inbox is gone: the value is kept for a minute instead.
+-- XADD answers false where the inbox is gone: the value is kept as long as in an inbox instead.
 local function send_posts(q, posts)
   for inbox, post in pairs(posts) do
     for first = 1, #post, 2 * ENTRY do
@@ -35,7 +35,7 @@ local function send_posts(q, posts)
       )
       for i = first, sent and 0 or last, 2 do
         if not (post.spare and post.spare[post[i]]) then
-          keep_value(q, post[i], post[i + 1], 60000)
+          keep_value(q, post[i], post[i + 1], UNREAD)
         end
       end
     end

@@ -7,6 +7,7 @@ local STRICT = 562949953421312 -- 2^49, as a level step: no age makes up for a l
 local CONF = '>BBBBI4I4I4I7BBc0Bc0'
 local CLOCK = '>BI7I6I6I6I6I7I4I6I6I6I6I6I6I6I6I6I6Bc0Bc0Bc0Bc0'
 local PULL, HOLD = 1, 2
+local UNREAD = 60000 -- so long an answer is kept for an owner that is gone, in or beside its inbox
 local PAUSED, CLOSED = 1, 2
 
 local function read_conf(q)

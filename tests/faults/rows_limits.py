@@ -47,7 +47,7 @@ def migration(trial: Trial) -> None:
 
 def retry_storm(trial: Trial) -> None:
     """Hundreds of waiters and sixteen workers after an outage of ten seconds: no second one.
-    The lease outlasts the outage: what lies in an inbox for longer is lost with it."""
+    The lease outlasts the outage, so that what runs is not run again."""
     aof = {"appendonly": "yes", "appendfsync": "everysec"}
     with valkey(**aof) as server, trial.stand(server, lease_s=15.0) as stand:  # type: ignore[arg-type]
         staff(stand, 16, concurrency=4)

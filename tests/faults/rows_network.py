@@ -49,7 +49,7 @@ def long_partition(trial: Trial) -> None:
 
 def half_open(trial: Trial) -> None:
     """Every connection of the callers stays open and carries nothing more. That is noticed after
-    five seconds: hence a lease of eight, since a shorter one takes the inbox along."""
+    five seconds: hence a lease of eight, since with a shorter one the callers count as gone."""
     with _behind(trial, lease_s=8.0) as (proxy, stand):
         staff(stand, 3, FAULTS_URL=stand.url)
         stand.load(rate=40, deadline_s=60)

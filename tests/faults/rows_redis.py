@@ -33,8 +33,11 @@ def _loaded(trial: Trial, *, rate: float = 60, **settings: Any) -> Iterator[tupl
 
 
 def kill_with_aof(trial: Trial) -> None:
-    """kill -9 of Redis with an append-only file that is synced before each reply."""
-    _kills(trial, {"appendonly": "yes", "appendfsync": "always"}, doubles_by=())
+    """kill -9 of Redis with an append-only file that is synced before each reply; with a lease
+    that an outage may outlast, and with the default."""
+    for lease_s in (2.0, 15.0):
+        settings: dict[str, Any] = {"appendonly": "yes", "appendfsync": "always"}
+        _kills(trial, settings, lease_s=lease_s, doubles_by=())
 
 
 def kill_everysec(trial: Trial) -> None:
@@ -44,8 +47,8 @@ def kill_everysec(trial: Trial) -> None:
     _kills(trial, _AOF, order=False, lost_by=away, doubles_by=away)
 
 
-def _kills(trial: Trial, settings: dict[str, Any], **rules: Any) -> None:
-    with valkey(**settings) as server, trial.stand(server, lease_s=15.0) as stand:
+def _kills(trial: Trial, settings: dict[str, Any], *, lease_s: float = 15.0, **rules: Any) -> None:
+    with valkey(**settings) as server, trial.stand(server, lease_s=lease_s) as stand:
         staff(stand, 3)
         stand.load(rate=80, deadline_s=60)
         since = time.monotonic_ns()

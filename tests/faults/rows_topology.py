@@ -27,8 +27,7 @@ GUARD: dict[str, Any] = {
 _DEMAND = "?durability=replicated"
 _KEY = f"peak:{{{QUEUE}}}:clock"
 _SYNC_S = 60.0
-# The default: answers that lie in an inbox are lost with it when its owner can neither read nor
-# refresh it for a lease, so that a lease has to be longer than a failover.
+# The default: a lease has to be longer than a failover, or what runs is run again.
 _LEASE_S = 15.0
 
 Injure = Callable[[Any], None]

@@ -98,6 +98,21 @@ class Clients(Driver):
         """Make or refresh the caller's inbox."""
         return self.call("attach", caller, *ids)
 
+    def ensure_inbox(self, owner: str) -> None:
+        """The owner lives."""
+        if not self.model.heard(owner):
+            self.attach(owner)
+
+    def lose_owner(self, owner: str, how: str) -> None:
+        """It is `gone` with its inbox, or `silent` for a lease: its inbox is still there."""
+        (self.delete_inbox if how == "gone" else self.leave_inbox)(owner)
+
+    def script_flush(self) -> None:
+        """The server forgets all scripts."""
+        self.client.script_flush()
+        self.log.append("SCRIPT FLUSH")
+        self.seen["script flush"] += 1
+
     def note_grants(self, listed: list[Any], caller: str) -> None:
         """Remember grants of a reply."""
         self.issued += [(caller, name, fence) for name, fence, _ in grants_of(listed)]

@@ -112,7 +112,7 @@ def _word(m: Model, batch: Batch, task: Task, options: dict[str, str], due_ms: i
             return {f"SAME {name}" if old == digest else f"CONFLICT {name}"}
     if m.conf.state == "closed":
         return {f"CLOSED {m.conf.reason}".strip(), f"CLOSED {m.conf.state}", "CLOSED"}
-    if not task.keep_s and batch.caller not in m.inboxes:
+    if not task.keep_s and not m.heard(batch.caller):
         return {"NOINBOX"}
     room = _room(m, task, options)
     if "take" in options:
@@ -236,7 +236,7 @@ def _take(m: Model, caller: str, name: str, route: str, level: int) -> set[str]:
         return {"KNOWN", "OK"}
     if m.conf.state == "closed":
         return {f"CLOSED {m.conf.reason}".strip(), f"CLOSED {m.conf.state}", "CLOSED"}
-    if caller not in m.inboxes:
+    if not m.heard(caller):
         return {"NOINBOX"}
     probe = Task(name, level, route, "", caller, 1, 1, 1, 0, b"")
     return _room(m, probe, {})

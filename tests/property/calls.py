@@ -25,6 +25,7 @@ def fresh_counters() -> Counter[str]:
 
 
 owners = st.sampled_from(OWNERS)
+losses = st.sampled_from(["gone", "silent"])
 workers = st.sampled_from(sorted(WORKERS))
 routes = st.sampled_from(["r0", "r1", "r2"])
 picks = st.integers(0, 999)

@@ -14,7 +14,7 @@ from pyclient.scripts import Script, load_scripts
 
 from . import invariants
 from .explain import explain
-from .model import Model, Step, expect
+from .model import ORPHAN_S, Model, Step, expect
 from .snapshot import Snapshot, dump
 
 PREFIX = "peak:{t}:"
@@ -113,9 +113,13 @@ class Driver:
         return reply
 
     def _hold_time(self, snap: Snapshot) -> None:
-        """Real time must not end an inbox (`delete_inbox` alone does) nor fill a bucket."""
+        """Real time must not end an inbox or its owner (`delete_inbox` and `leave_inbox` alone
+        do) nor fill a bucket."""
         for key, left in snap.ttl.items():
-            if key.startswith(("inbox:", "bucket:")) and left < 120_000:
+            if key.removeprefix("inbox:") in self.model.silent:
+                if left < 30_000:
+                    self.client.pexpire(PREFIX + key, 1000 * ORPHAN_S)
+            elif key.startswith(("inbox:", "bucket:")) and left < 120_000:
                 self.client.pexpire(PREFIX + key, 600_000)
 
     def history(self, last: int = 60) -> str:
@@ -132,11 +136,20 @@ class Driver:
         return self.call(verb, caller, self.numbers[caller], *args)
 
     def delete_inbox(self, caller: str) -> None:
-        """The owner dies: its inbox goes (the test clock moves no TTL)."""
+        """The owner died long ago: its inbox goes (the test clock moves no TTL)."""
         self.client.delete(f"{PREFIX}inbox:{caller}")
         self.model.inboxes.pop(caller, None)
+        self.model.silent.discard(caller)
         self.log.append(f"DEL inbox:{caller}")
         self.refresh()
+
+    def leave_inbox(self, caller: str) -> None:
+        """The owner was not heard of for a lease: it counts as gone, what it has not read stays."""
+        if caller in self.model.inboxes:
+            self.client.pexpire(f"{PREFIX}inbox:{caller}", 1000 * ORPHAN_S)
+            self.model.silent.add(caller)
+            self.log.append(f"{caller} is silent")
+            self.refresh()
 
     def read_inbox(self, caller: str) -> None:
         """The owner has read its answers and removes them from the stream."""

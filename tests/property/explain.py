@@ -7,7 +7,7 @@ from typing import Any
 
 from . import admission, verbs
 from .buckets import Ask, take
-from .model import BOUND, GATE_MS, STRICT, Model, Record, Step, expect
+from .model import BOUND, GATE_MS, ORPHAN_S, STRICT, Model, Record, Step, expect
 from .order import again, granted
 from .settle import agree, hints, settle
 from .snapshot import text
@@ -98,7 +98,9 @@ def _attach(m: Model, step: Step) -> verbs.Explained:
     wanted = m.inboxes.get(caller) or stream[0][0]
     expect(text(last) == wanted, "last_id is", last, "expected", wanted, "in", stream)
     ttl = step.after.ttl[f"inbox:{caller}"]
-    expect(0 < ttl <= m.conf.lease_ms, "the inbox lives", ttl)
+    expect(0 < ttl - 1000 * ORPHAN_S <= m.conf.lease_ms, "the inbox lives", ttl)
+    m.seen["attach of an inbox that was left"] += caller in m.silent
+    m.silent.discard(caller)
     if caller not in m.inboxes:
         expect(stream[0][1] == [("hello", b"1")], "the first entry is", stream[0])
         m.inboxes[caller] = stream[0][0]

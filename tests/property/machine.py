@@ -15,6 +15,7 @@ from .calls import (
     endings,
     fresh_counters,
     kinds,
+    losses,
     owners,
     picks,
     routes,
@@ -85,11 +86,15 @@ class Machine(Line):
     def deadline_race(self, owner: str, kind: Kind, off: int) -> None:
         self.line.deadline_race(owner, replace(kind, wait_ms=min(kind.wait_ms, 5_000)), off)
 
-    @rule(owner=owners, ms=st.sampled_from([0, 10, 300]), batch=batches)
-    def owner_dies(self, owner: str, ms: int, batch: list[Kind]) -> None:
+    @rule(owner=owners, ms=st.sampled_from([0, 10, 300]), batch=batches, how=losses)
+    def owner_dies(self, owner: str, ms: int, batch: list[Kind], how: str) -> None:
         self.line.ensure_inbox(owner)
         self.line.admit(owner, batch)
-        self.line.owner_dies(owner, ms)
+        self.line.owner_dies(owner, ms, how)
+
+    @rule(owner=owners, worker=workers, batch=batches)
+    def answer_unread(self, owner: str, worker: str, batch: list[Kind]) -> None:
+        self.line.answer_unread(owner, worker, batch)
 
     @rule(owner=owners, other=owners, batch=batches, ms=st.sampled_from([0, 10, 300]))
     def watchers_die(self, owner: str, other: str, batch: list[Kind], ms: int) -> None:
@@ -127,9 +132,9 @@ class Machine(Line):
         self.line.place(owner, "take", self.line.new_id(), route)
         self.line.copied(copy)
 
-    @rule(owner=owners, route=routes)
-    def place_orphaned(self, owner: str, route: str) -> None:
-        self.line.place_orphaned(owner, route)
+    @rule(owner=owners, route=routes, how=losses)
+    def place_orphaned(self, owner: str, route: str, how: str) -> None:
+        self.line.place_orphaned(owner, route, how)
 
     @rule(owner=owners, route=routes, batch=batches)
     def cascade(self, owner: str, route: str, batch: list[Kind]) -> None:

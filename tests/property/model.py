@@ -134,6 +134,7 @@ class Model:
         self.last_tick = 0
         self.tasks: dict[str, Task] = {}
         self.inboxes: dict[str, str] = {}
+        self.silent: set[str] = set()
         self.results: dict[str, bytes] = {}
         self.dead: dict[str, Task] = {}
         self.places: dict[str, Place] = {}
@@ -182,7 +183,11 @@ class Model:
 
     def orphan(self, task: Task) -> bool:
         """Nobody waits for it any more."""
-        return not task.keep_s and not ({task.owner} | task.watchers) & self.inboxes.keys()
+        return not task.keep_s and not any(map(self.heard, {task.owner} | task.watchers))
+
+    def heard(self, caller: str) -> bool:
+        """It lives: it has an inbox, and was heard of within a lease."""
+        return caller in self.inboxes and caller not in self.silent
 
     def gone(self, task: Task) -> bool:
         """An orphan, outside of a grace: must not be leased. A silence of half a lease is an outage

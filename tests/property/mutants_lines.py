@@ -147,6 +147,20 @@ ENDS = (
         first=True,
     ),
     Mutant(
+        "an inbox goes with its owner",
+        "cmd/attach.lua",
+        "q.lease + UNREAD",
+        "q.lease",
+        "an answer that was not read for a lease is lost",
+    ),
+    Mutant(
+        "an owner lives as long as its inbox",
+        "lib/owner.lua",
+        "inbox) > UNREAD",
+        "inbox) > 0",
+        "work for somebody who has gone a minute ago",
+    ),
+    Mutant(
         "watchers hear nothing",
         "lib/finish.lua",
         "if t.flags % 2 == 1 then",
@@ -156,8 +170,8 @@ ENDS = (
     Mutant(
         "who was watched once is watched for ever",
         "lib/owner.lua",
-        "return #inboxes > 0 and redis.call('EXISTS', unpack(inboxes)) > 0",
-        "return #inboxes > 0",
+        "if has_inbox(q, inboxes[i]) then",
+        "if true then",
         "work for somebody who has gone",
     ),
     Mutant(

@@ -17,7 +17,7 @@ from typing import Any
 from pyclient.errors import Unavailable
 
 from .driver import PREFIX, START_MS
-from .model import expect
+from .model import ORPHAN_S, expect
 from .simdriver import SimDriver
 from .simtime import SimLoop
 from .snapshot import text
@@ -217,12 +217,15 @@ class Network:
         if now_ms > self.driver.now_ms:
             self.driver.tick(now_ms - self.driver.now_ms)
         for caller, until in list(self.inboxes.items()):
-            if until < self.loop.now:
+            if until + ORPHAN_S < self.loop.now:
                 del self.inboxes[caller]
                 self.orphaned.add(caller)
                 self.seen["inbox ran out"] += 1
-                expect(not self.strict, "nothing went wrong, and an inbox ran out:", caller)
                 self.driver.delete_inbox(caller)
+            elif until < self.loop.now and caller not in self.driver.model.silent:
+                self.seen["owner silent"] += 1
+                expect(not self.strict, "nothing went wrong, and an owner was silent:", caller)
+                self.driver.leave_inbox(caller)
 
     def script(self, verb: str, args: tuple[Any, ...]) -> Any:
         """One script call; who waits for what it changed hears of it."""

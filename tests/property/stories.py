@@ -20,11 +20,6 @@ class Stories(Clients):
         """Lease length of the queue."""
         return self.model.conf.lease_ms
 
-    def ensure_inbox(self, owner: str) -> None:
-        """The owner lives."""
-        if owner not in self.model.inboxes:
-            self.attach(owner)
-
     def take(self, worker: str, count: int) -> list[tuple[str, int]]:
         """What the worker, or in hold mode any owner, comes to hold."""
         if self.mode == "pull":
@@ -191,13 +186,21 @@ class Stories(Clients):
             self.seen[f"deadline race {off:+d}"] += 1
         self.take("w9", 4)
 
-    def owner_dies(self, owner: str, ms: int) -> None:
-        """Its inbox is gone; once a grace is over, what waits for it is not leased."""
+    def owner_dies(self, owner: str, ms: int, how: str = "gone") -> None:
+        """Once a grace is over, what waits for it is not leased."""
         self.sweep()
-        self.delete_inbox(owner)
+        self.lose_owner(owner, how)
         self.outlast(ms)
         self.take("w9", 8)
         self.seen["owner died"] += 1
+
+    def answer_unread(self, owner: str, worker: str, kinds: list[Kind]) -> None:
+        """The owner is not heard of for a lease, and comes back: its answers lie there."""
+        self.work(owner, worker, kinds)
+        self.leave_inbox(owner)
+        self.finish()
+        self.attach(owner)
+        self.seen["answer unread"] += 1
 
     def watchers_die(self, owner: str, watcher: str, kinds: list[Kind], ms: int) -> None:
         """The tasks of a dead owner are served for as long as somebody who watches them lives."""
@@ -265,11 +268,11 @@ class Stories(Clients):
         self.place(owner, "leave", holder, route)
         self.place(owner, "leave", holder, route)
 
-    def place_orphaned(self, owner: str, route: str) -> None:
+    def place_orphaned(self, owner: str, route: str, how: str = "gone") -> None:
         """The owner of a place dies; its room is back after a lease."""
         self.ensure_inbox(owner)
         if self.place(owner, "take", self.new_id(), route) == "OK":
-            self.delete_inbox(owner)
+            self.lose_owner(owner, how)
             self.outlast(2 * self.lease_ms + 600)
 
     def copied(self, how: int) -> None:
@@ -292,9 +295,3 @@ class Stories(Clients):
         self.seen["clock set back"] += 1
         self.sweep()
         self.ensure_inbox(owner)
-
-    def script_flush(self) -> None:
-        """The server forgets all scripts."""
-        self.client.script_flush()
-        self.log.append("SCRIPT FLUSH")
-        self.seen["script flush"] += 1

@@ -30,13 +30,12 @@ SOMETIMES = {
     "copy arrived": 180,
     "granted": 170,
     "grace": 16,
-    "heard StateLost": 1,
     "heard TaskDead": 8,
     "heard TaskExpired": 200,
     "heard TaskFailed": 45,
     "heard Unavailable": 90,
     "heard answer": 400,
-    "inbox ran out": 100,
+    "owner silent": 100,
     "lease ended": 35,
     "old admit": 25,
     "old claim": 20,
@@ -91,7 +90,7 @@ def test_no_seed_breaks_a_promise(server: Server, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("mode", ["pull", "hold"])
 def test_where_nothing_goes_wrong_nothing_is_noticed(server: Server, mode: str) -> None:
-    """No error but those of full lines and of time, no inbox that ran out, no lease lost."""
+    """No error but those of full lines and of time, no owner that fell silent, no lease lost."""
     scripts = scripts_with_test_clock()
     for seed in range(8):
         fail(run(seed, server.client(), scripts, mode, fair=True))

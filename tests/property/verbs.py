@@ -189,7 +189,7 @@ def _places_swept(m: Model, step: Step) -> None:
     kept = {name.split("|")[0]: int(look) for name, look in step.after.zset("places").items()}
     looked = [name for name, place in m.places.items() if place.look <= m.now]
     for name, place in list(m.places.items()):
-        gone = place.caller not in m.inboxes and m.now >= m.grace
+        gone = not m.heard(place.caller) and m.now >= m.grace
         if name not in kept:
             expect(place.look <= m.now and gone, "a place was taken away:", name, place, m.now)
             _free_place(m, step, name)

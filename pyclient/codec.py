@@ -32,7 +32,7 @@ def encode(value: object, *, what: str = "payload") -> bytes:
     The message names types, never the value: it may be a secret, and messages are logged.
     """
     try:
-        packed: bytes = msgpack.packb(value, use_bin_type=True, datetime=True)
+        packed = _pack(value)
     except OverflowError:
         raise BadPayload(
             f"{what} of type {type(value).__name__} can't be carried: it holds an integer "
@@ -49,6 +49,24 @@ def encode(value: object, *, what: str = "payload") -> bytes:
             "None, bool, int, float, str, bytes, list, tuple, dict or aware datetime"
         ) from None
     return b"m" + packed
+
+
+# A packer has a buffer of 256 KB, and to get and free that is most of the cost of a small value.
+# One that packs is out of the list, so that neither two threads nor a payload's own methods meet
+# in it; one that raised holds half a value, and one that packed much keeps as much: both are left.
+_packers: list[msgpack.Packer] = []
+_BUFFER_BYTES = 256 << 10
+
+
+def _pack(value: object) -> bytes:
+    try:
+        packer = _packers.pop()
+    except IndexError:
+        packer = msgpack.Packer(use_bin_type=True, datetime=True, buf_size=_BUFFER_BYTES)
+    packed: bytes = packer.pack(value)
+    if len(packed) < _BUFFER_BYTES:
+        _packers.append(packer)
+    return packed
 
 
 def decode(body: bytes, *, what: str = "payload") -> Any:

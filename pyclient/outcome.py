@@ -22,6 +22,8 @@ from .model import Outcome
 
 log = logging.getLogger("pyclient.outcome")
 
+_DONE = b"done\n"
+
 _ERRORS: dict[str, tuple[type[TaskError], str]] = {
     "failed": (TaskFailed, "the handler failed"),
     "expired": (TaskExpired, "not served before its deadline"),
@@ -66,16 +68,16 @@ class Bodies:
 
     async def result(self, task_id: str, value: bytes, *, timeout: float = 30.0) -> bytes:
         """The inline body of a `done` value; raises what another outcome stands for."""
-        outcome = Outcome.of(value)
-        if outcome.word != "done":
-            raise error_of(task_id, outcome)
-        if not is_large(outcome.body):
-            return outcome.body
+        if not value.startswith(_DONE):
+            raise error_of(task_id, Outcome.of(value))
+        body = value[len(_DONE) :]
+        if not is_large(body):
+            return body
         key = self._keys.answer_body(task_id)
         data: bytes | None = await self._conn.command(b"GET", key, timeout=timeout)
         if data is None:
             raise StateLost(f"the answer of task {task_id} is gone", task_id=task_id)
-        return outcome.body[:1].lower() + data
+        return body[:1].lower() + data
 
     async def drop(self, task_id: str, *, answer: bool = True) -> None:
         """Remove the large bodies of a task that nobody needs any more, or that of its request

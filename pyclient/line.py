@@ -17,6 +17,7 @@ from typing import Any
 from .blocking import Reader
 from .cancels import Cancels, Word, answer, refuse
 from .commands import Commands
+from .deadlines import Deadlines
 from .entry import (
     BATCH,
     NEW,
@@ -41,7 +42,6 @@ from .sweeper import Sweeper
 from .watching import watch
 
 log = logging.getLogger("pyclient.line")
-
 PATIENCE_S = 5.0
 _LEAVING_S = 1.0
 
@@ -65,6 +65,7 @@ class Line:
         self._cancels = Cancels(commands, self.caller.id, self.inbox, self._heard)
         self._wake = asyncio.Event()
         self.loop = asyncio.get_running_loop()
+        self.deadlines = Deadlines(self.loop, self.expire)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -103,10 +104,9 @@ class Line:
 
     def expire(self, entry: Entry) -> None:
         """The time of its waiter is over."""
-        if entry.future.done():
-            return
-        entry.fail(late(entry, "no turn came" if self.mode == "hold" else "no answer came"))
-        self.forget(entry, "expired")
+        if not entry.future.done():
+            entry.fail(late(entry, "no turn came" if self.mode == "hold" else "no answer came"))
+            self.forget(entry, "expired")
 
     def forget(self, entry: Entry, reason: str) -> None:
         """Nobody waits any more: take the task out of the line, whatever stage it is in."""

@@ -34,7 +34,7 @@ async def exchange(
         body = await _put(line, task_id, profile, body, deadline - loop.time())
     entry = Entry(task_id, profile, body, loop=loop)
     value = b""
-    timer = loop.call_at(deadline, line.expire, entry)
+    slot = line.deadlines.add(entry, deadline)
     # A call may run for as long as it may wait; where it may run longer, its wait ends apart.
     wait_ends = loop.time() + profile.wait_ms / 1000 + _AFTER_S
     look = loop.call_at(wait_ends, _wait_is_over, line, entry) if wait_ends < deadline else None
@@ -47,7 +47,7 @@ async def exchange(
             line.forget(entry, "cancelled")
         raise
     finally:
-        timer.cancel()
+        line.deadlines.discard(entry, slot)
         if look is not None:
             look.cancel()
         if large or is_large(value[_DONE : _DONE + 1]):

@@ -25,7 +25,7 @@ ROWS = """
     settings_parse
     address keys scripts replies settings_table embedded_process sweeper problem
     codec entry link embedded numbered settings profiles commands
-    kept
+    kept deadlines
     crossing blocking dial loading positions server_check wire live
     cluster topology inbox
     cancels sentinel watching

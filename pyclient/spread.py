@@ -48,21 +48,11 @@ class Spread:
         if self._conn is not conn:
             self._conn, self._learning = conn, asyncio.Lock()
             self.forget()
-        if self._pins is not None:
+        if self._knows():
             return
         async with self._learning:  # all wait for the first one
-            if must or time.monotonic() - self._pinned_at >= _PINS_S:
-                await self._learn(conn, must=must)
-
-    async def _learn(self, conn: Connection, *, must: bool) -> None:
-        if self._pins is not None:
-            return
-        self._pinned_at = time.monotonic()
-        try:
-            self._pins = pinned(await read_wholes(conn, self._keys[0], timeout=_ASK_S), self.count)
-        except PeakError:
-            if must:
-                raise
+            if not self._knows() and (must or self._pins_are_old()):
+                await self._read_pins(conn, must=must)
 
     def new_id(self, route: str, key: str = "") -> str:
         """An id of the shard that a task of this route (and idempotency key) should go to."""
@@ -123,10 +113,21 @@ class Spread:
         asked = (conn.command(b"HLEN", keys.tasks(), timeout=_ASK_S) for keys in self._keys)
         told = await asyncio.gather(*asked, return_exceptions=True)
         self._loads = [float(n) if isinstance(n, int) else math.inf for n in told]
-        if time.monotonic() - self._pinned_at < _PINS_S:
-            return
+        if self._pins_are_old():
+            await self._read_pins(conn)
+
+    def _knows(self) -> bool:
+        return self._pins is not None
+
+    def _pins_are_old(self) -> bool:
+        return time.monotonic() - self._pinned_at >= _PINS_S
+
+    async def _read_pins(self, conn: Connection, *, must: bool = False) -> None:
+        """What was known stays where shard 0 can't be asked; raises that only if they `must`."""
         self._pinned_at = time.monotonic()
         try:
-            self._pins = pinned(await read_wholes(conn, self._keys[0]), self.count)
+            self._pins = pinned(await read_wholes(conn, self._keys[0], timeout=_ASK_S), self.count)
         except PeakError as error:
+            if must:
+                raise
             log.debug("can't ask which routes are pinned: %s", error)

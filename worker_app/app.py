@@ -39,6 +39,16 @@ class Worker:
     many tasks one process runs at one time, of levels up to `max_level`, over all `shards` of the
     queue (None: of the settings where the address is, else one). `lifespan` is an async
     context manager that is given the worker; what it yields is `ctx.state`.
+
+    The `timeout` of a route (seconds) stops its handler: the task ends as `failed`. A thread
+    can't be stopped; one that is still there 5 s later has this process replaced by a new one.
+
+    A handler that raises ends its task as `failed` with `<class>: <text>`, at once: what
+    failed once mostly fails again, and whoever waits wants to know. Raise `Retry`, or name
+    classes in `retry_on`, to have it run again after a random time that grows (up to 1 s,
+    2 s, 4 s … 60 s), `attempts` times in all; then it is `dead` and kept as a dead letter.
+    Attempts also count the workers that were lost with the task: after the last it is
+    `lost`. The fewer of these attempts and those of the submission count.
     """
 
     def __init__(
@@ -94,20 +104,9 @@ class Worker:
         An async function is awaited on the event loop, any other is called in a thread; both are
         found by looking. `kind="process"` is for one that computes: a plain function of an
         importable module, which a process of the pool imports and calls.
-
-        `timeout` (seconds) stops the handler: the task ends as `failed`. A thread can't be
-        stopped; one that is still there 5 s later has this process replaced by a new one.
-
-        A handler that raises ends its task as `failed` with `<class>: <text>`, at once: what
-        failed once mostly fails again, and whoever waits wants to know. Raise `Retry`, or name
-        classes in `retry_on`, to have it run again after a random time that grows (up to 1 s,
-        2 s, 4 s … 60 s), `attempts` times in all; then it is `dead` and kept as a dead letter.
-        Attempts also count the workers that were lost with the task: after the last it is
-        `lost`. The fewer of these attempts and those of the submission count.
-
         `concurrency` (running at one time, over all workers) and `room` (in the queue at all)
         are limits of the route in the queue; 0 takes one away, None leaves it as it is. `raw`
-        hands a result of bytes on without packing it.
+        hands a result of bytes on without packing it. How a task ends is said of Worker.
         """
 
         def register(handler: H) -> H:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
@@ -58,15 +58,7 @@ def make_route(
     check_route(name)
     if kind not in (None, "async", "thread", "process"):
         raise ConfigError(f"route {name}: kind is {kind!r}, expected async, thread or process")
-    if not 1 <= attempts <= 255:
-        raise ConfigError(f"route {name}: attempts is {attempts!r}, expected 1..255")
-    if not 0 < timeout <= _LONGEST_S:
-        raise ConfigError(f"route {name}: timeout is {timeout!r}, expected seconds > 0, <= 30 days")
-    for what, limit in (("concurrency", concurrency), ("room", room)):
-        if limit is not None and not 0 <= limit <= _MOST_LIMIT:
-            raise ConfigError(
-                f"route {name}: {what} is {limit!r}, expected 0..{_MOST_LIMIT} (0: no limit)"
-            )
+    _check_numbers(name, attempts, timeout, {"concurrency": concurrency, "room": room})
     found = kind_of(handler, name)
     if kind == "process":
         _check_importable(name, handler, found)
@@ -87,6 +79,20 @@ def make_route(
         concurrency=concurrency,
         room=room,
     )
+
+
+def _check_numbers(
+    name: str, attempts: int, timeout: float, limits: Mapping[str, int | None]
+) -> None:
+    if not 1 <= attempts <= 255:
+        raise ConfigError(f"route {name}: attempts is {attempts!r}, expected 1..255")
+    if not 0 < timeout <= _LONGEST_S:
+        raise ConfigError(f"route {name}: timeout is {timeout!r}, expected seconds > 0, <= 30 days")
+    for what, limit in limits.items():
+        if limit is not None and not 0 <= limit <= _MOST_LIMIT:
+            raise ConfigError(
+                f"route {name}: {what} is {limit!r}, expected 0..{_MOST_LIMIT} (0: no limit)"
+            )
 
 
 def kind_of(handler: Handler, name: str) -> Kind:

@@ -65,8 +65,7 @@ class Session:
         turns: Turns | None = None,
         shard: Shard | None = None,
     ) -> None:
-        self._drain_timeout = drain_timeout
-        self._grace = grace
+        self._drain_timeout, self._grace, self._max_level = drain_timeout, grace, max_level
         self._keys = keys
         self._conn = Connection(url, client_name="peak-worker")
         self._keeper = Keeper(url)
@@ -82,24 +81,25 @@ class Session:
         self._opened = asyncio.Event()
         self._checked_at = time.monotonic()
         self.alive_at = time.monotonic()
-        commands = Commands(self._conn, scripts(), keys)
         self._bodies = LargeBodies(self._conn, keys, max_payload)
-        self.desk = Desk(
+        self.desk = self._make_desk(routes, concurrency, state)
+        self._share = Turn(self.desk, turns)
+        self._commands = Commands(self._conn, scripts(), keys)
+        self._announcer = Announcer(self._commands, routes.values(), shard, self._conn)
+        self._hints: Hints | None = None
+        self.loop = self._make_loop()
+
+    def _make_desk(self, routes: Mapping[str, Route], concurrency: int, state: Any) -> Desk:
+        return Desk(
             routes,
             self._bodies,
             self._pools,
             concurrency=concurrency,
             state=state,
-            grace=grace,
+            grace=self._grace,
             changed=lambda: self._share.changed(),
             on_stuck=self._on_stuck,
         )
-        self._share = Turn(self.desk, turns)
-        self._announcer = Announcer(commands, routes.values(), shard, self._conn)
-        self._max_level = max_level
-        self._commands = commands
-        self._hints: Hints | None = None
-        self.loop = self._make_loop()
 
     def _make_loop(self) -> ClaimLoop:
         self._hints = Hints(

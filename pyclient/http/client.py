@@ -102,15 +102,12 @@ class HttpClient:
         loop = asyncio.get_running_loop()
         safe = request.method in SAFE and body is None
         connection = None if may_upgrade else self._take(target, loop, safe=safe)
-        reused = connection is not None
         while True:
-            if connection is None:
-                connection = await self._connect(target, loop, timeout)
+            reused = connection is not None
+            connection = connection or await self._connect(target, loop, timeout)
             stream = Stream(connection, loop)
-            head_only = request.method == b"HEAD"
-            connection.start(
-                stream, head_only=head_only, timeout=timeout, idle=idle, may_upgrade=may_upgrade
-            )
+            how = {"head_only": request.method == b"HEAD", "idle": idle, "may_upgrade": may_upgrade}
+            connection.start(stream, timeout=timeout, **how)
             if body is None:
                 _send(connection, wire_head(target, request, upgrade=may_upgrade), request.body)
             else:
@@ -118,17 +115,13 @@ class HttpClient:
                 stream.upload = loop.create_task(_upload(stream, connection, body, length))
             try:
                 await stream.started
-            except UpstreamBroke:
+                return stream
+            except BaseException as error:
                 await stream.aclose()
-                if not (reused and safe) or connection.answered:
+                again = reused and safe and isinstance(error, UpstreamBroke)
+                if not again or connection.answered:
                     raise
-                reused = False
-                connection = None
-                continue
-            except BaseException:
-                await stream.aclose()
-                raise
-            return stream
+            connection = None
 
     async def aclose(self) -> None:
         """Drop every connection; exchanges that still run fail."""

@@ -18,6 +18,7 @@ import pytest
 from pyclient.cli.acl import ROLES
 
 from . import leaks, servers
+from .gateway.target import Target, running
 from .servers import Server
 
 hypothesis.settings.register_profile(
@@ -42,7 +43,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="what is tested connects as a user of this role (given twice: of both), and may not "
         "be denied anything",
     )
-    parser.addoption("--served", action="store_true", help="only tests that use that server")
+    parser.addoption(
+        "--served", action="store_true", help="only tests that use that server, save for `once`"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,7 +66,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if servers.ROLES:
         items[:] = [item for item in items if _takes_roles(item)]
     if config.getoption("--served"):
-        items[:] = [i for i in items if "server" in getattr(i, "fixturenames", ())]
+        items[:] = [item for item in items if _is_served(item)]
+
+
+def _is_served(item: pytest.Item) -> bool:
+    return "server" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("once")
 
 
 def _takes_roles(item: pytest.Item) -> bool:
@@ -143,6 +150,20 @@ def redis_debian(request: pytest.FixtureRequest) -> Iterator[Server]:
     if missing:
         pytest.skip(missing)
     yield from _emptied(request, request.getfixturevalue("_session_redis"))
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Server]:
+    """A Valkey for the processes that the tests of a module share."""
+    with servers.valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    """A scripted API for them."""
+    with running() as target:
+        yield target
 
 
 @pytest.fixture

@@ -29,6 +29,9 @@ from pyclient.cli.acl import rules
 from pyclient.embedded_process import Guarded, quoted, server_binary
 
 Setting = str | int | list[str]
+# How long a poll goes on where no promise names a time. Only a test that fails takes it; on a
+# machine that does much else a process may need half a minute to start.
+PATIENCE_S = 60.0
 # What pytest's options say for this run; see conftest.py.
 PROTOCOL = 3
 ROLES: tuple[str, ...] = ()
@@ -43,7 +46,7 @@ DEFAULTS: dict[str, Setting] = {
 }
 
 
-def until(condition: Callable[[], object], *, timeout: float = 10.0, what: str = "") -> None:
+def until(condition: Callable[[], object], *, timeout: float = PATIENCE_S, what: str = "") -> None:
     """Poll until it holds; redis errors on the way count as "not yet"."""
     end = time.monotonic() + timeout
     while True:
@@ -92,7 +95,7 @@ class Server:
 
     def ready(self) -> None:
         """Wait until it serves."""
-        self._guarded.wait_until_serving(self.address, timeout=20)
+        self._guarded.wait_until_serving(self.address, timeout=PATIENCE_S)
 
     def client(self, *, protocol: int | None = None, timeout: float = 10.0) -> redis.Redis:
         """A redis-py client of the default user that tries once; closed with the server."""

@@ -19,13 +19,7 @@ import pytest
 from pyclient.compat.fast_priority import generate_enpoint_list, normalize_paths
 from tests.apps.acceptance.rawclient import connected, request
 from tests.apps.acceptance.rig import Site, site
-from tests.servers import Server, free_ports, until, valkey
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Server]:
-    with valkey() as server:
-        yield server
+from tests.servers import Server, free_ports, until
 
 
 class Both:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pyclient import Queue
 from pyclient.asgi import App, Message, PeakMiddleware
-from tests.servers import Server
+from tests.servers import PATIENCE_S, Server
 
 
 class Exchange:
@@ -165,8 +165,8 @@ async def behind(
 
 
 async def until(condition: Callable[[], object], what: str = "") -> None:
-    """Poll for five seconds."""
-    end = asyncio.get_running_loop().time() + 5
+    """Poll until it holds."""
+    end = asyncio.get_running_loop().time() + PATIENCE_S
     while not condition():
         assert asyncio.get_running_loop().time() < end, what or condition
         await asyncio.sleep(0.005)

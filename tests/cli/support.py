@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from pyclient.cli import main
+from tests.servers import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,7 +50,9 @@ def run(*words: str, env: Mapping[str, str] | None = None) -> Done:
     return Done(code, out.getvalue(), err.getvalue())
 
 
-def run_process(*words: str, env: Mapping[str, str] | None = None, timeout: float = 30) -> Done:
+def run_process(
+    *words: str, env: Mapping[str, str] | None = None, timeout: float = PATIENCE_S
+) -> Done:
     """Run `peakshaver WORDS` in a process of its own, to its end."""
     done = subprocess.run(
         [sys.executable, "-m", "pyclient.cli", *words],
@@ -58,7 +61,7 @@ def run_process(*words: str, env: Mapping[str, str] | None = None, timeout: floa
         env=environment(**(env or {})),
         stdin=subprocess.DEVNULL,
         text=True,
-        timeout=timeout,
+        timeout=PATIENCE_S,
     )
     return Done(done.returncode, done.stdout, done.stderr)
 

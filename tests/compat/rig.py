@@ -18,7 +18,7 @@ from typing import Any
 import redis as redis_py
 import redis.asyncio
 
-from tests.servers import Server
+from tests.servers import PATIENCE_S, Server
 
 from .seed import DistributedTaskApplyManager, route_of, shutdown
 
@@ -55,13 +55,13 @@ class Process:
 
     async def said(self, text: str) -> None:
         """Wait until it has said so."""
-        await until(lambda: text in self.text(), 10, text)
+        await until(lambda: text in self.text(), what=text)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self.process.send_signal(number)
 
-    def wait(self, timeout: float = 10) -> int:
+    def wait(self, timeout: float = PATIENCE_S) -> int:
         """Its exit code; fails the test where it does not end."""
         try:
             return self.process.wait(timeout)
@@ -111,7 +111,7 @@ class Site:
         }
         return self.start("tests.compat.node", json.dumps(spec), **(env or {}))
 
-    async def ready(self, *paths: str, timeout: float = 10) -> None:
+    async def ready(self, *paths: str, timeout: float = PATIENCE_S) -> None:
         """Wait until routes are known."""
         for path in paths:
             name = f"room:{route_of(path)}"
@@ -123,7 +123,7 @@ class Site:
 
     async def living(self, count: int) -> None:
         """Wait until so many tasks are in the queue, waiting or running."""
-        await until(lambda: self.raw.hlen(self.key("tasks")) == count, 5, f"{count} tasks")
+        await until(lambda: self.raw.hlen(self.key("tasks")) == count, what=f"{count} tasks")
 
     def key(self, name: str) -> str:
         """A key of the queue."""
@@ -181,7 +181,7 @@ async def site(server: Server, folder: Path) -> AsyncIterator[Site]:
         await made.aclose()
 
 
-async def until(condition: Callable[[], Any], timeout: float = 5, what: str = "") -> None:
+async def until(condition: Callable[[], Any], timeout: float = PATIENCE_S, what: str = "") -> None:
     """Poll; connection errors count as not yet."""
     end = time.monotonic() + timeout
     while True:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.cli.support import environment
-from tests.servers import until
+from tests.servers import PATIENCE_S, until
 
 
 class Running:
@@ -42,7 +42,7 @@ class Running:
     def stderr(self) -> str:
         return self._err.read_text(errors="replace")
 
-    def wait_for(self, text: str, *, timeout: float = 40) -> str:
+    def wait_for(self, text: str, *, timeout: float = PATIENCE_S) -> str:
         """Wait until it has printed this; all of stdout."""
 
         def said() -> bool:
@@ -58,7 +58,7 @@ class Running:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def wait(self, timeout: float = 30) -> int:
+    def wait(self, timeout: float = PATIENCE_S) -> int:
         return self.process.wait(timeout)
 
     def family(self) -> dict[int, str]:
@@ -74,7 +74,7 @@ class Running:
         found.pop(self.process.pid, None)
         return found
 
-    def none_left(self, *, timeout: float = 8) -> None:
+    def none_left(self, *, timeout: float = PATIENCE_S) -> None:
         """Wait until no descendant lives."""
         until(lambda: not self.family(), timeout=timeout, what=f"no process left: {self.family()}")
 
@@ -96,7 +96,7 @@ def started(cwd: Path, *words: str, **env: str) -> Iterator[Running]:
         running.end()
 
 
-def polled(value: Callable[[], int], expected: int, *, timeout: float = 5) -> None:
+def polled(value: Callable[[], int], expected: int, *, timeout: float = PATIENCE_S) -> None:
     """Wait for a number."""
     until(lambda: value() == expected, timeout=timeout, what=f"{expected}, not {value()}")
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests import servers
-from tests.servers import Server
+from tests.servers import PATIENCE_S, Server
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -61,7 +61,7 @@ def _answers(http: httpx.Client) -> bool:
         return False
 
 
-def until(condition: Callable[[], bool], timeout: float = 30) -> None:
+def until(condition: Callable[[], bool], timeout: float = PATIENCE_S) -> None:
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "it does not begin"

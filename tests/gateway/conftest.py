@@ -4,36 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from tests import servers
 
-from .stack import Gateway, Process, started
-from .target import Target, running
-
-
-class Stack(NamedTuple):
-    """What a test talks to."""
-
-    port: int
-    target: Target
-    gateway: Gateway
-    worker: Process | None
-    redis: servers.Server
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[servers.Server]:
-    with servers.valkey() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def target() -> Iterator[Target]:
-    with running() as target:
-        yield target
+from .stack import Gateway, Process, Stack, holding, started
+from .target import Target
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +35,9 @@ def _worker_stack(
 def _hold_stack(
     redis: servers.Server, target: Target, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    env = {
-        "PEAK_REDIS_URL": redis.url,
-        "FAST_PRIORITY_TARGET_BASE_URL": target.url,
-        "PEAK_MODE": "hold",
-        "PEAK_CONCURRENCY": "2",
-        "PEAK_QUEUE": "held",
-        "PEAK_UPSTREAM_TIMEOUT": "2",
-    }
-    gateway = Gateway(env, tmp_path_factory.mktemp("hold-mode"))
-    with started(gateway):
-        yield Stack(gateway.ready().port, target, gateway, None, redis)
+    more = {"PEAK_CONCURRENCY": "2", "PEAK_UPSTREAM_TIMEOUT": "2"}
+    with holding(redis, target, tmp_path_factory.mktemp("hold-mode"), **more) as stack:
+        yield stack
 
 
 @pytest.fixture

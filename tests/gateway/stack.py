@@ -14,9 +14,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from tests import servers
+from tests.servers import PATIENCE_S
+
+from .target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 Env = dict[str, str]
@@ -59,14 +62,14 @@ class Process:
                     found.append(entry)
         return found
 
-    def wait(self, timeout: float = 15.0) -> int:
+    def wait(self, timeout: float = PATIENCE_S) -> int:
         """Its exit code."""
         try:
             return self.popen.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running:\n{self.output()}") from None
 
-    def stop(self, number: int = signal.SIGTERM, timeout: float = 15.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, timeout: float = PATIENCE_S) -> int:
         """Send a signal and wait for the end."""
         if self.popen.poll() is None:
             self.popen.send_signal(number)
@@ -77,7 +80,7 @@ class Process:
         if self.popen.poll() is None:
             self.popen.terminate()
             try:
-                self.popen.wait(10)
+                self.popen.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.popen.kill()
                 self.popen.wait()
@@ -109,7 +112,7 @@ def wipe(redis: servers.Server, queue: str) -> None:
         client.delete(*keys)
 
 
-def until(condition: object, what: str = "", timeout: float = 15.0) -> None:
+def until(condition: object, what: str = "", timeout: float = PATIENCE_S) -> None:
     """Poll a callable until it is true."""
     assert callable(condition)
     end = time.monotonic() + timeout
@@ -207,3 +210,27 @@ def started(*processes: Process) -> Iterator[None]:
     finally:
         for process in processes:
             process.close()
+
+
+class Stack(NamedTuple):
+    """What a test talks to."""
+
+    port: int
+    target: Target
+    gateway: Gateway
+    worker: Process | None
+    redis: servers.Server
+
+
+@contextlib.contextmanager
+def holding(redis: servers.Server, target: Target, home: Path, **more: str) -> Iterator[Stack]:
+    """A gateway in hold mode on the queue `held`, with these settings."""
+    env = {
+        "PEAK_REDIS_URL": redis.url,
+        "FAST_PRIORITY_TARGET_BASE_URL": target.url,
+        "PEAK_MODE": "hold",
+        "PEAK_QUEUE": "held",
+        **more,
+    }
+    with started(gateway := Gateway(env, home)):
+        yield Stack(gateway.ready().port, target, gateway, None, redis)

@@ -15,8 +15,20 @@ import pytest
 from pyclient import Queue
 from tests import servers
 
-from .conftest import Stack
-from .stack import Gateway, Process, Reply, call, get, kill_all, raw, request, started, until, wipe
+from .stack import (
+    Gateway,
+    Process,
+    Reply,
+    Stack,
+    call,
+    get,
+    kill_all,
+    raw,
+    request,
+    started,
+    until,
+    wipe,
+)
 from .target import Target
 
 pytestmark = pytest.mark.leaves_processes

@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from .conftest import Stack
-from .stack import Reply, call, get, raw, request, until
+from .stack import Reply, Stack, call, get, raw, request, until
 from .target import answer
 
 pytestmark = pytest.mark.leaves_processes

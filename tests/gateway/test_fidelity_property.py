@@ -15,8 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .conftest import Stack
-from .stack import raw
+from .stack import Stack, raw
 from .target import Target
 
 pytestmark = pytest.mark.leaves_processes

@@ -14,8 +14,7 @@ import pytest
 
 from tests import servers
 
-from .conftest import Stack
-from .stack import Gateway, Reply, call, get, raw, request, started, until, wipe
+from .stack import Gateway, Reply, Stack, call, get, raw, request, started, until, wipe
 from .target import Target, answer
 
 pytestmark = pytest.mark.leaves_processes

@@ -10,8 +10,7 @@ import pytest
 
 from tests import servers
 
-from .conftest import Stack
-from .stack import Gateway, Process, call, get, started, until
+from .stack import Gateway, Process, Stack, call, get, started, until
 from .target import PAGE, Target, answer, silent_server
 
 pytestmark = pytest.mark.leaves_processes

@@ -14,8 +14,7 @@ import pytest
 
 from tests import servers
 
-from .conftest import Stack
-from .stack import ROOT, Gateway, Process, Reply, children, get, raw, request, started, until
+from .stack import ROOT, Gateway, Process, Reply, Stack, children, get, raw, request, started, until
 from .target import Target
 
 pytestmark = pytest.mark.leaves_processes

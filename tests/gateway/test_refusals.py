@@ -10,8 +10,7 @@ import pytest
 
 from tests import servers
 
-from .conftest import Stack
-from .stack import Gateway, Reply, call, get, raw, read_all, request, started, until
+from .stack import Gateway, Reply, Stack, call, get, raw, read_all, request, started, until
 from .target import Target
 
 pytestmark = pytest.mark.leaves_processes

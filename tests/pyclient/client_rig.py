@@ -18,6 +18,7 @@ from pyclient.model import Leased
 from pyclient.numbered import NumberedCaller
 from pyclient.outcome import is_large
 from pyclient.sweeper import Sweeper
+from tests.servers import PATIENCE_S
 
 Handler = Callable[[Any], Any]
 
@@ -123,7 +124,9 @@ async def served(
         yield queue, worker
 
 
-async def until(condition: Callable[[], Any], *, timeout: float = 5.0, what: str = "") -> Any:
+async def until(
+    condition: Callable[[], Any], *, timeout: float = PATIENCE_S, what: str = ""
+) -> Any:
     """Poll until it holds (it may be a coroutine function); returns what it said."""
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.gateway.conftest import Stack
+from tests.gateway.stack import Stack
 from tests.security.test_http_guard import exchange, seen
 
 pytestmark = pytest.mark.leaves_processes

@@ -7,8 +7,7 @@ import socket
 
 import pytest
 
-from tests.gateway.conftest import Stack
-from tests.gateway.stack import read_all
+from tests.gateway.stack import Stack, read_all
 from tests.security.http_cases import NEXT, NO_TARGETS, REFUSED, TAKEN, Case
 
 pytestmark = pytest.mark.leaves_processes

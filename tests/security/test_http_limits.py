@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.conftest import Stack
-from tests.gateway.stack import Gateway, Reply, children, get, read_all, request, until
+from tests.gateway.stack import Gateway, Reply, Stack, children, get, read_all, request, until
 from tests.gateway.target import Target
 
 pytestmark = pytest.mark.leaves_processes

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.gateway.conftest import Stack
-from tests.gateway.stack import Reply, call, children, get
+from tests.gateway.stack import Reply, Stack, call, children, get
 from tests.gateway.target import answer
 from tests.security.test_http_guard import exchange, seen, statuses
 from tests.security.test_http_limits import memory

@@ -18,7 +18,7 @@ from pyclient.commands import Commands
 from pyclient.connection import Connection
 from pyclient.keys import Keys
 from pyclient.scripts import load_scripts
-from tests.servers import Server
+from tests.servers import PATIENCE_S, Server
 from worker_app import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +66,7 @@ async def commands(server: Server, name: str) -> AsyncIterator[Commands]:
 
 
 async def eventually(
-    condition: Callable[[], object], *, timeout: float = 10.0, what: str = ""
+    condition: Callable[[], object], *, timeout: float = PATIENCE_S, what: str = ""
 ) -> None:
     """Poll until it holds, without blocking the loop."""
     end = time.monotonic() + timeout
@@ -93,7 +93,7 @@ class Command:
         found = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         return sorted(int(pid) for path in found for pid in path.read_text().split())
 
-    def wait(self, timeout: float = 20.0) -> int:
+    def wait(self, timeout: float = PATIENCE_S) -> int:
         """The exit code."""
         return self.process.wait(timeout)
 

@@ -6,17 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import Server, valkey
+from tests.servers import Server
 
 from .rawtarget import answer
 from .rig import Site, site
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Server]:
-    """A Redis for the sites of a module; each has a queue of its own."""
-    with valkey() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.support import environment
-from tests.servers import Server, free_ports, until, valkey
+from tests.servers import PATIENCE_S, Server, free_ports, until, valkey
 
 from .rawclient import Got, ask
 from .rawtarget import RawTarget, raw_target
@@ -85,7 +85,7 @@ class Process:
         for pid in family:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.popen.wait(10)
+        self.popen.wait(PATIENCE_S)
 
     def end(self) -> None:
         """Stop it, in good order if it will."""
@@ -194,7 +194,7 @@ class Site:
             assert gateway.running(), gateway.said()
             return gateway.ask(b"GET", page, timeout=5).status == 200
 
-        until(up, timeout=20, what="a gateway that answers")
+        until(up, what="a gateway that answers")
         self.port = self.port or port
         return gateway
 

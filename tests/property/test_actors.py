@@ -138,6 +138,7 @@ def check(mutant: Mutant, folder: Path, server: Server, capsys: pytest.CaptureFi
         print(f"\n  {mutant.name}: seed {outcome.seed}: {said[:100]}", end="")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.name in FIRST], ids=names)
 def test_a_mutant_is_caught(
     mutant: Mutant, tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
@@ -146,6 +147,7 @@ def test_a_mutant_is_caught(
 
 
 @pytest.mark.full
+@pytest.mark.once
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "mutant", [m for m in MUTANTS if m.name in CAUGHT and m.name not in FIRST], ids=names

@@ -18,6 +18,7 @@ from .mutant import CONTROL, Mutant, StaleMutantError, break_scripts
 from .mutants import MUTANTS
 from .test_machine import run_machine
 
+pytestmark = pytest.mark.once
 # Few examples of each of several seeds find more in less time than many of one.
 SEEDS, EXAMPLES = (5, 3, 2, 4, 1, 6, 7, 8), 40
 

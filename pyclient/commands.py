@@ -109,9 +109,9 @@ class Commands:
         return Published(reply[1], reply[2] == 1, _words(reply[3]), tasks, grants)
 
     async def retry(
-        self, caller: str, number: int, leases: Sequence[tuple[str, int, int, bool, str]]
+        self, caller: str, number: int, leases: Sequence[tuple[str, int, int, int, str]]
     ) -> Told:
-        """Hand back (id, fence, delay_ms, counted, reason)."""
+        """Hand back (id, fence, delay_ms, counted, reason); `counted` 2: the last attempt."""
         args: list[Arg] = [caller, number]
         for task_id, fence, delay_ms, counted, reason in leases:
             args += (task_id, fence, delay_ms, int(counted), _reason(reason))

@@ -47,8 +47,8 @@ class Worker:
     failed once mostly fails again, and whoever waits wants to know. Raise `Retry`, or name
     classes in `retry_on`, to have it run again after a random time that grows (up to 1 s,
     2 s, 4 s … 60 s), `attempts` times in all; then it is `dead` and kept as a dead letter.
-    Attempts also count the workers that were lost with the task: after the last it is
-    `lost`. The fewer of these attempts and those of the submission count.
+    Attempts also count the workers that were lost with the task: after the last of the
+    submission it is `lost`. The fewer of these attempts and those of the submission count.
     """
 
     def __init__(

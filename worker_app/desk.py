@@ -28,10 +28,11 @@ log = logging.getLogger("worker_app.desk")
 
 UNKNOWN_ROUTE_MS = 1000
 GRACE_S = 5.0
+LAST = 2  # this attempt counts, and whatever the submission allows it was the last
 _SECOND_LOOK_S = 0.1
 
 Ended = tuple[str, int, str, bytes]
-Back = tuple[str, int, int, bool, str]
+Back = tuple[str, int, int, int, str]
 
 
 class Desk:
@@ -90,10 +91,8 @@ class Desk:
             held = Held(leased, route, sent_at)
             self.leases[leased.fence] = held
             if leased.attempt > route.attempts:
-                text = (
-                    f"not run again: attempt {leased.attempt}, {route.name} allows {route.attempts}"
-                )
-                self._report(held, "failed", text.encode())
+                text = f"attempt {leased.attempt} of {route.attempts}: its workers were lost"
+                self._hand_back(held, 0, text, counted=LAST)
                 continue
             self.running[leased.fence] = held
             if held.look < self._timer_at:
@@ -102,7 +101,7 @@ class Desk:
 
     def give_back(self, leased: Leased, delay_ms: int = 0, reason: str = "") -> None:
         """Hand back what was not started; the attempt does not count."""
-        self.back.append((leased.id, leased.fence, delay_ms, False, reason))
+        self.back.append((leased.id, leased.fence, delay_ms, 0, reason))
 
     def settle(self, fences: Iterable[int]) -> None:
         """Forget leases that a publish or retry has ended."""
@@ -223,7 +222,7 @@ class Desk:
         self.ended.append((leased.id, leased.fence, word, body))
         self._changed()
 
-    def _hand_back(self, held: Held, delay_ms: int, reason: str, *, counted: bool) -> None:
+    def _hand_back(self, held: Held, delay_ms: int, reason: str, *, counted: int) -> None:
         if held.reported:
             return
         held.reported = True
@@ -238,7 +237,7 @@ class Desk:
                 log.warning("route %s: timed out after %g s", held.route.name, held.limit)
             self._report(held, "failed", f"timed out after {held.limit:g} s".encode())
         elif held.stop == "stopped":
-            self._hand_back(held, 0, "its worker stopped", counted=held.called)
+            self._hand_back(held, 0, "its worker stopped", counted=int(held.called))
         else:  # of a cancelled task the script makes `cancelled`; of a lost one nothing is heard
             self._report(held, "failed", b"cancelled")
 
@@ -250,7 +249,8 @@ class Desk:
         if isinstance(error, (Retry, *held.route.retry_on)):
             delay_ms = retry_ms(held.leased.attempt, held.route.attempts, error)
             log.info("route %s: again in %d ms: %s", held.route.name, delay_ms, text)
-            self._hand_back(held, delay_ms, text, counted=True)
+            last = held.leased.attempt >= held.route.attempts
+            self._hand_back(held, delay_ms, text, counted=LAST if last else 1)
             return
         log.warning("route %s: %s", held.route.name, text, exc_info=error)
         self._report(held, "failed", text.encode()[:TEXT_BYTES])

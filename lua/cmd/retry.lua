@@ -27,7 +27,7 @@ for i = 1, count do
   asked[i] = {
     fence = int_arg(ARGV[at + 1], 0, 9007199254740991, 'fence'),
     delay = int_arg(ARGV[at + 2], 0, 2592000000, 'delay_ms'),
-    counted = int_arg(ARGV[at + 3], 0, 1, 'counted') == 1,
+    counted = int_arg(ARGV[at + 3], 0, 2, 'counted'),
     reason = ARGV[at + 4],
   }
   if #asked[i].reason > 1024 then
@@ -52,7 +52,8 @@ for i = 1, count do
   if b and b.fence == asked[i].fence then
     seen[ids[i]] = true
     b.task, b.delay, b.counted, b.reason =
-      unpack_task(ids[i], rows[i]), asked[i].delay, asked[i].counted, asked[i].reason
+      unpack_task(ids[i], rows[i]), asked[i].delay, asked[i].counted > 0, asked[i].reason
+    b.last = asked[i].counted == 2
     list[#list + 1] = b
     at[#at + 1] = i
     names[#names + 1] = b.route

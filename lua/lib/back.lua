@@ -41,7 +41,7 @@ local function fate(q, b)
     return 'lost', 'the holder did not renew its lease'
   elseif b.flags % 2 == 1 then
     return 'cancelled', ''
-  elseif b.counted and b.attempt >= t.tries then
+  elseif b.last or b.counted and b.attempt >= t.tries then
     return b.lost and 'lost' or 'dead', b.reason
   elseif q.now + b.delay > wait_until(t) then
     return 'expired', b.reason

@@ -1,14 +1,12 @@
 -- @include queue
 -- How often someone sweeps: once in a while, or at once where the last sweep met a bound.
 
-local GATE = 250
-
 -- A clock that was set back must not leave times standing that can't be.
 local function mend_clock(q)
   if q.swept > q.now then
     q.swept = 0
   end
-  if q.gate > q.now + GATE then
+  if q.gate > q.now + gate_of(q) then
     q.gate = 0
   end
   if q.grace > q.now + q.lease then

@@ -163,6 +163,11 @@ local function quarter_of(q)
   return (q.lease - q.lease % 4) / 4
 end
 
+-- So long after a sweep there is no other: no longer than one may be put off.
+local function gate_of(q)
+  return math.min(250, quarter_of(q))
+end
+
 -- In how many ms someone has to sweep: at the soonest end of a lease or retry, and at least
 -- four times a lease. 0: nothing lives.
 local function next_ms(q)
@@ -175,7 +180,7 @@ local function next_ms(q)
     left = quarter
   end
   local gate = q.gate - q.now
-  if left < gate and gate <= 250 then
+  if left < gate and gate <= gate_of(q) then
     left = gate
   end
   return left > 1 and left or 1

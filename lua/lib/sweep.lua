@@ -4,19 +4,22 @@
 -- The sweep: what time alone brings about. Each part is bounded by 64.
 
 local BOUND = 64
+local IN_A_ROW = 3
 
--- Leases that ended up to this time end now. After a silence of half a lease everyone has one
--- lease of grace, but what had ended before the previous sweep has had its grace already.
+-- Leases that ended up to this time end now. A silence of half a lease is an outage: after each
+-- everyone has a whole lease of grace. Where one follows another with no sweep between, each takes
+-- one ms off the grace and so is counted: who always sweeps as seldom as that must not keep
+-- leases for ever, and after a few what had ended before the previous sweep has had its grace.
 local function ended_until(q)
-  local silent = q.swept > 0 and q.now - q.swept > q.lease / 2
-  if q.now < q.grace then
-    return 0
+  if q.swept == 0 or q.now - q.swept <= q.lease / 2 then
+    return q.now < q.grace and 0 or q.now
   end
-  if silent then
-    q.grace = q.now + q.lease
-    return q.swept
+  local row = q.swept + q.lease - q.grace
+  if row < 0 or row > IN_A_ROW then
+    row = -1
   end
-  return q.now
+  q.grace = q.now + q.lease - (row + 1) % (IN_A_ROW + 1)
+  return row == IN_A_ROW and q.swept or 0
 end
 
 local function load_rows(q, key, ids)
@@ -176,7 +179,7 @@ end
 -- Returns whether a bound was met.
 local function sweep(q)
   if q.places == 0 and redis.call('HLEN', q.prefix .. 'tasks') == 0 then
-    q.swept, q.gate, q.next = q.now, q.now + GATE, 0 -- nothing lives: idle is no outage
+    q.swept, q.gate, q.next = q.now, q.now + gate_of(q), 0 -- nothing lives: idle is no outage
     return false
   end
   local filled = sweep_leases(q)
@@ -188,7 +191,7 @@ local function sweep(q)
     filled = sweep_places(q) or filled
   end
   release(q)
-  q.gate = filled and 0 or q.now + GATE
+  q.gate = filled and 0 or q.now + gate_of(q)
   q.next = 0
   for _, key in ipairs({ 'leases', 'due', 'places' }) do
     local first = redis.call('ZRANGE', q.prefix .. key, 0, 0, 'WITHSCORES')

@@ -33,11 +33,12 @@ def _loaded(trial: Trial, *, rate: float = 60, **settings: Any) -> Iterator[tupl
 
 
 def kill_with_aof(trial: Trial) -> None:
-    """kill -9 of Redis with an append-only file that is synced before each reply; with a lease
-    that an outage may outlast, and with the default."""
-    for lease_s in (2.0, 15.0):
-        settings: dict[str, Any] = {"appendonly": "yes", "appendfsync": "always"}
-        _kills(trial, settings, lease_s=lease_s, doubles_by=())
+    """kill -9 of Redis with an append-only file that is synced before each reply. First with a
+    lease that an outage may outlast: of a caller that comes back more than a lease after Redis,
+    what still waits may be cancelled; what was done is answered. Then with the default."""
+    settings: dict[str, Any] = {"appendonly": "yes", "appendfsync": "always"}
+    _kills(trial, settings, lease_s=2.0, words=("cancelled",), doubles_by=())
+    _kills(trial, settings, lease_s=15.0, doubles_by=())
 
 
 def kill_everysec(trial: Trial) -> None:
@@ -60,7 +61,8 @@ def _kills(trial: Trial, settings: dict[str, Any], *, lease_s: float = 15.0, **r
             until_done(stand)
             time.sleep(2)
         report = trial.judge(stand, gap_since=since, **rules)
-        trial.note(f"{report.said.get('state-lost', 0)} told that Redis lost them")
+        said = [f"{report.said.get(word, 0)} {word}" for word in ("state-lost", "cancelled")]
+        trial.note(f"lease {lease_s:g} s: {', '.join(said)}")
 
 
 def kill_without(trial: Trial) -> None:

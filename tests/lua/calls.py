@@ -100,7 +100,7 @@ CALLS: dict[str, list[Part]] = {
         NUMBER,
         *LEASE,
         integer("delay_ms", 0, 0, MONTH),
-        integer("counted", 1, 0, 1),
+        integer("counted", 1, 0, 2),
         Part("reason", "busy", "reason", named="reason"),
     ],
     "revive": [

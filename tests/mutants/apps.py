@@ -48,8 +48,8 @@ WORKER = (
     Mutant(
         "what did not start counts as an attempt",
         "worker_app/desk.py",
-        "counted=held.called)",
-        "counted=True)",
+        "counted=int(held.called))",
+        "counted=1)",
         "a restart uses up the attempts of what never ran",
         "tests/worker/test_pool.py::test_what_waits_for_a_process_is_handed_back_uncounted",
     ),

@@ -113,6 +113,18 @@ class Clients(Driver):
         self.log.append("SCRIPT FLUSH")
         self.seen["script flush"] += 1
 
+    def clock_back(self, owner: str, ms: int) -> None:
+        """The server's clock steps back; life goes on with what comes next."""
+        self.tick(-ms)
+        self.seen["clock set back"] += 1
+        self.sweep()
+        self.ensure_inbox(owner)
+
+    def copied(self, how: int) -> None:
+        """A copy of the last call arrives, or of one a few calls earlier."""
+        if how and self.sent:
+            self.again(max(0, len(self.sent) - how))
+
     def note_grants(self, listed: list[Any], caller: str) -> None:
         """Remember grants of a reply."""
         self.issued += [(caller, name, fence) for name, fence, _ in grants_of(listed)]

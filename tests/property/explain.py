@@ -7,7 +7,7 @@ from typing import Any
 
 from . import admission, verbs
 from .buckets import Ask, take
-from .model import BOUND, GATE_MS, ORPHAN_S, STRICT, Model, Record, Step, expect
+from .model import BOUND, ORPHAN_S, STRICT, Model, Record, Step, expect
 from .order import again, granted
 from .settle import agree, hints, settle
 from .snapshot import text
@@ -79,8 +79,8 @@ def _times(m: Model, step: Step) -> None:
         expect(soon == 0, "next_ms is", soon, "and nothing lives")
         return
     ends = [t.expiry for t in m.in_state("running")] + [t.due for t in m.in_state("due")]
-    gate = m.gate - m.now if m.now < m.gate <= m.now + GATE_MS else 1
-    waits = [max(gate, end + 1 - m.now) if end > m.now else GATE_MS for end in ends]
+    gate = m.gate - m.now if m.now < m.gate <= m.now + m.gate_ms else 1
+    waits = [max(gate, end + 1 - m.now) if end > m.now else m.gate_ms for end in ends]
     latest = min([m.conf.lease_ms // 4, *waits])
     expect(0 < soon <= latest, "next_ms is", soon, "expected 1 ..", latest)
     if step.verb in WITH_MORE and int(step.reply[2]):

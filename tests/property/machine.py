@@ -113,6 +113,10 @@ class Machine(Line):
     def rare_sweeper(self, owner: str, worker: str, batch: list[Kind]) -> None:
         self.line.rare_sweeper(owner, worker, batch)
 
+    @rule(owner=owners, worker=workers, batch=batches)
+    def outages(self, owner: str, worker: str, batch: list[Kind]) -> None:
+        self.line.outages(owner, worker, batch)
+
     @rule(owner=owners, route=routes, first=st.integers(0, 2), second=st.integers(0, 3), ks=batches)
     def cap_moves(self, owner: str, route: str, first: int, second: int, ks: list[Kind]) -> None:
         self.line.cap_moves(owner, route, first, second, ks)

@@ -149,6 +149,11 @@ class Model:
         self.ended_ids: dict[str, str] = {}
         self.runs: Counter[str] = Counter()
 
+    @property
+    def gate_ms(self) -> int:
+        """So long after a sweep there is no other."""
+        return min(GATE_MS, self.conf.lease_ms // 4)
+
     def in_state(self, state: str) -> list[Task]:
         """All tasks of one state."""
         return [task for task in self.tasks.values() if task.state == state]

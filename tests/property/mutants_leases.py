@@ -133,18 +133,25 @@ SWEEPS = (
     Mutant(
         "grace for ever",
         "lib/sweep.lua",
-        "return q.swept\n",
-        "return 0\n",
+        "row == IN_A_ROW and q.swept or 0",
+        "0",
         "with a rare sweeper no lease ever ends",
         first=True,
     ),
     Mutant(
         "no grace",
         "lib/sweep.lua",
-        "  if silent then",
-        "  if false then",
+        "  if q.swept == 0 or q.now - q.swept <= q.lease / 2 then",
+        "  if true then",
         "after an outage all leases end at once",
         first=True,
+    ),
+    Mutant(
+        "a grace is not for the next outage",
+        "lib/sweep.lua",
+        "  q.grace = q.now + q.lease - (row",
+        "  q.grace = q.now < q.grace and q.grace or q.now + q.lease - (row",
+        "of two outages in one lease the second has no grace",
     ),
     Mutant(
         "idle is an outage",
@@ -164,8 +171,8 @@ SWEEPS = (
     Mutant(
         "a gate of before the clock stepped back",
         "lib/gate.lua",
-        "  if q.gate > q.now + GATE then\n    q.gate = 0",
-        "  if q.gate > q.now + GATE then\n    q.gate = q.gate",
+        "  if q.gate > q.now + gate_of(q) then\n    q.gate = 0",
+        "  if q.gate > q.now + gate_of(q) then\n    q.gate = q.gate",
         "nobody sweeps for an hour",
     ),
     Mutant(

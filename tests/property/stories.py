@@ -117,6 +117,17 @@ class Stories(Clients):
             else:
                 self.outlast(self.lease_ms + 300)
 
+    def rare_sweeper(self, owner: str, worker: str, kinds: list[Kind]) -> None:
+        """Somebody sweeps, but so seldom that each time looks like an outage: in the end leases
+        have had their grace."""
+        self.work(owner, worker, kinds)
+        for _ in range(7):
+            self.tick(self.lease_ms + 100)
+            self.sweep()
+        late = [t for t in self.model.in_state("running") if t.expiry < self.now_ms - 6000]
+        expect(not late, "leases are kept for ever:", late)
+        self.seen["rare sweeper"] += 1
+
     def outage(self, owner: str, ms: int) -> None:
         """Nobody calls for longer than half a lease; then the same owners and workers go on."""
         held = self.holders()
@@ -127,14 +138,17 @@ class Stories(Clients):
             self.renew(caller, leases)
         self.seen["outage"] += 1
 
-    def rare_sweeper(self, owner: str, worker: str, kinds: list[Kind]) -> None:
-        """Somebody sweeps, but so seldom that each time looks like an outage: what had ended
-        before the sweep before the last has had its grace."""
+    def outages(self, owner: str, worker: str, kinds: list[Kind]) -> None:
+        """Three in a lease and a bit: after the last everyone has a lease to come back."""
         self.work(owner, worker, kinds)
+        self.sweep()
         for _ in range(3):
-            self.tick(self.lease_ms + 100)
+            self.tick(self.lease_ms // 2 + 10)
             self.sweep()
-        self.seen["rare sweeper"] += 1
+        self.outlast(3 * self.lease_ms // 4)
+        for caller, leases in self.holders().items():
+            self.renew(caller, leases)
+        self.seen["three outages"] += 1
 
     def hints_lost(self, worker: str) -> None:
         """Hints are read by workers that die; whoever changes something next hints again."""
@@ -275,11 +289,6 @@ class Stories(Clients):
             self.lose_owner(owner, how)
             self.outlast(2 * self.lease_ms + 600)
 
-    def copied(self, how: int) -> None:
-        """A copy of the last call arrives, or of one a few calls earlier."""
-        if how and self.sent:
-            self.again(max(0, len(self.sent) - how))
-
     def cascade(self, owner: str, route: str, kinds: list[Kind]) -> None:
         """Many wait for one slot, then the limit opens."""
         self.configure(limit=1)
@@ -288,10 +297,3 @@ class Stories(Clients):
         self.pop_hints()
         self.configure(limit=8)
         self.take("w9", 8)
-
-    def clock_back(self, owner: str, ms: int) -> None:
-        """The server's clock steps back; life goes on with what comes next."""
-        self.tick(-ms)
-        self.seen["clock set back"] += 1
-        self.sweep()
-        self.ensure_inbox(owner)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pyclient.cli.audit.records import run
 
-from .model import BOUND, GATE_MS, Model, Step, Task, clock_of, expect
+from .model import BOUND, Model, Step, Task, clock_of, expect
+
+IN_A_ROW = 3
 
 
 def swept(m: Model, step: Step) -> bool:
@@ -12,7 +14,7 @@ def swept(m: Model, step: Step) -> bool:
     did = clock_of(step.after).swept == m.now and (
         clock_of(step.before).swept != m.now or clock_of(step.before).gate <= m.now
     )
-    gate = m.gate if m.gate <= m.now + GATE_MS else 0
+    gate = m.gate if m.gate <= m.now + m.gate_ms else 0
     if m.now > gate:
         expect(did, "the gate is open (", gate, "now", m.now, ") and nobody swept")
     elif m.now < gate:
@@ -29,7 +31,7 @@ def sweep(m: Model, step: Step, *, more: int) -> int:
     done = _leases(m, step, ends_before)
     done += _due(m, step, more)
     m.swept = m.now
-    m.gate = 0 if more else m.now + GATE_MS
+    m.gate = 0 if more else m.now + m.gate_ms
     return done
 
 
@@ -45,16 +47,15 @@ def _grace(m: Model, after: int) -> int:
         for grace in running_choices:
             silent = 2 * (m.now - last) > lease
             holds = grace > m.now
-            if silent and not holds and (not last or not m.tasks):
+            if not silent or not last or not m.tasks:
                 # Never swept, or nothing lives: no outage to make up for.
-                allowed.setdefault(0, set()).add(m.now)
-            if silent and not holds:
-                allowed.setdefault(m.now + lease, set()).add(last)
-            elif silent:
-                allowed.setdefault(m.now + lease, set()).update({last, 0})
-                allowed.setdefault(grace, set()).add(0)
-            else:
                 allowed.setdefault(grace if holds else 0, set()).add(0 if holds else m.now)
+            if silent:
+                row = last + lease - grace
+                row = row + 1 if 0 <= row <= IN_A_ROW else 0
+                row, used_up = row % (IN_A_ROW + 1), row > IN_A_ROW
+                m.seen["outages in a row"] += row > 0
+                allowed.setdefault(m.now + lease - row, set()).add(last if used_up else 0)
     key = after if after > m.now else 0
     expect(key in allowed, "grace is", after, "expected one of", sorted(allowed), "now", m.now)
     if key > m.now and key != m.grace:

@@ -182,3 +182,27 @@ def test_what_can_not_be_leased_in_its_time_is_late(queue: Stories) -> None:
         queue.publish("w9", leases)
     words = queue.admit("g0", [Kind(wait_ms=wait, due_ms=60_000) for wait in (500, 5_000)])
     assert [word.split()[0] for word in words] == ["LATE", "OK"]
+
+
+def test_the_last_attempt_of_a_route_is_the_last(queue: Stories) -> None:
+    """A worker may allow fewer attempts than the submission did: `counted` 2 says so."""
+    queue.admit("g0", [Kind(attempts=3)])
+    assert queue.retry("w9", queue.claim("w9", 1), delay_ms=500, counted=2) == ["DEAD"]
+
+
+def test_a_short_lease_is_looked_after_four_times(queue: Stories) -> None:
+    queue.configure(lease_ms=400)
+    queue.admit("g0", [Kind(attempts=2)])
+    assert queue.sweep() <= 100
+    queue.tick(101)
+    assert queue.raw("sweep")[3] == 1
+
+
+def test_three_outages_in_one_lease_have_their_grace(queue: Stories) -> None:
+    queue.outages("g0", "w9", [Kind(attempts=3)])
+    assert queue.renew("w9", queue.leases_of("w9")) == ["OK"]
+
+
+def test_a_rare_sweeper_keeps_no_lease_for_ever(queue: Stories) -> None:
+    queue.rare_sweeper("g0", "w9", [Kind(attempts=1)])
+    assert not queue.model.tasks

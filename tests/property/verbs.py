@@ -95,7 +95,7 @@ def _retry_one(
     if task.told:
         m.end(step, task, "cancelled")
         return "CANCELLED"
-    if counted == b"1" and task.tries + 1 >= task.attempts:
+    if counted == b"2" or (counted == b"1" and task.tries + 1 >= task.attempts):
         m.end(step, task, "dead")
         m.dead[task.id] = task
         return "DEAD"

@@ -194,8 +194,9 @@ async def test_a_route_with_fewer_attempts_is_not_run_more_often(
         raise Retry
 
     async with line(server, queue_name, worker) as queue:
-        with pytest.raises(TaskFailed, match="not run again"):
+        with pytest.raises(TaskDead, match="asked for another attempt"):
             await queue.call("once")
+        assert (await queue.gauge())["dead"] == 1
     assert attempts == [1]
 
 

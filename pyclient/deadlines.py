@@ -14,12 +14,13 @@ SLOTS_PER_S = 64
 
 
 class Deadlines:
-    """Calls `expire` for each entry that is still in it at its deadline, at most 1/64 s late."""
+    """Calls `expire` for each entry that is still in it at its deadline, at most 1/64 s late;
+    of one slot in the order in which they came."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, expire: Callable[[Entry], None]) -> None:
         self._loop = loop
         self._expire = expire
-        self._slots: dict[int, tuple[set[Entry], asyncio.TimerHandle]] = {}
+        self._slots: dict[int, tuple[dict[Entry, None], asyncio.TimerHandle]] = {}
 
     def add(self, entry: Entry, at: float) -> int:
         """`at` is on the loop's clock; returns what `discard` wants to know."""
@@ -27,8 +28,8 @@ class Deadlines:
         slot = self._slots.get(number)
         if slot is None:
             timer = self._loop.call_at(number / SLOTS_PER_S, self._end, number)
-            slot = self._slots[number] = (set(), timer)
-        slot[0].add(entry)
+            slot = self._slots[number] = ({}, timer)
+        slot[0][entry] = None
         return number
 
     def discard(self, entry: Entry, number: int) -> None:
@@ -36,7 +37,7 @@ class Deadlines:
         slot = self._slots.get(number)
         if slot is None:
             return
-        slot[0].discard(entry)
+        slot[0].pop(entry, None)
         if not slot[0]:
             slot[1].cancel()
             del self._slots[number]

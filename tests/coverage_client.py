@@ -2,7 +2,9 @@
 
     python -m tests.coverage_client [--under 95] [arguments of pytest]
 
-Suites run in two processes; what a killed process had covered is not counted.
+Suites run in two processes. What a killed process had covered is not counted, nor what runs
+isolated from the environment (see `omit` in pyproject.toml). Measured code is slow: a test that
+fails for its time here is named, but only the figure decides; `./peak test` judges tests.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ SUITES = "pyclient contract http asgi cli compat demo examples property gateway 
 
 
 def main(arguments: list[str]) -> int:
-    """Run the suites and print the table; 1 where a test fails or too little is covered."""
+    """Run the suites and print the table; 2 where too little is covered."""
     parser = argparse.ArgumentParser(prog="python -m tests.coverage_client", description=__doc__)
     parser.add_argument("--under", type=float, default=95.0, help="least per cent (default: 95)")
     options, rest = parser.parse_known_args(arguments)
@@ -32,11 +34,11 @@ def main(arguments: list[str]) -> int:
 
         tests = [f"tests/{suite}" for suite in SUITES]
         ignored = ["--ignore=tests/property/test_mutants.py", "--ignore=tests/mutants"]
-        pytest = ["pytest", "-q", "-n", "2", "-m", "not full", *ignored, *tests, *rest]
-        failed = coverage("run", "-m", *pytest)
+        pytest = ["pytest", "-q", "-n", "2", "--dist", "worksteal", "-m", "not full"]
+        coverage("run", "-m", *pytest, "--timeout=600", *ignored, *tests, *rest)
         coverage("combine", "-q", folder)
         under = f"--fail-under={options.under:g}"
-        return failed or coverage("report", "--include=pyclient/*", "--precision=1", under)
+        return coverage("report", "--include=pyclient/*", "--precision=1", under)
 
 
 if __name__ == "__main__":

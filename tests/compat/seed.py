@@ -11,13 +11,16 @@ with warnings.catch_warnings():
         shutdown,
     )
     from pyclient.compat.fastapi_queue.address import address_of
+    from pyclient.compat.fastapi_queue.client import Departure, request_of
     from pyclient.compat.fastapi_queue.names import route_of
 
 __all__ = [
+    "Departure",
     "DistributedTaskApplyManager",
     "QueueWorker",
     "RateLimiter",
     "address_of",
+    "request_of",
     "route_of",
     "shutdown",
 ]

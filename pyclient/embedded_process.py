@@ -116,7 +116,9 @@ class Guarded:
         """Whether the server process lives; true in forks of the owner too."""
         if self._status.closed:
             return False
-        return not select.select([self._status], [], [], 0)[0]
+        poll = select.poll()  # select() takes no descriptor above 1023
+        poll.register(self._status, select.POLLIN)
+        return not poll.poll(0)
 
     def tail(self) -> str:
         """The end of what the server said, for an error message."""

@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import secrets
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -181,10 +182,19 @@ def _emptied(request: pytest.FixtureRequest, server: Server) -> Iterator[Server]
     client.script_flush()
     client.execute_command("ACL", "LOG", "RESET")
     yield server
+    try:
+        _check(request, server, before)
+    finally:
+        server.hang_up()
+
+
+def _check(request: pytest.FixtureRequest, server: Server, before: dict[Any, Any]) -> None:
+    """Settings as they were, nothing denied, and no key left."""
     marker = request.node.get_closest_marker("leaves_keys")
     failed = request.node.stash.get(_FAILED, False)
     if not server.running():
         return
+    client = server.client()
     for name, value in set(before.items()) - set(client.config_get().items()):
         client.config_set(str(name), str(value))
     if failed:

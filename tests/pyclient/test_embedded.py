@@ -32,6 +32,17 @@ def client(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=5)
 
 
+def test_a_process_with_many_open_files_can_start_one() -> None:
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        with EmbeddedServer.start() as server:
+            assert server.running()
+        assert not server.running()
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
 def test_it_serves_until_it_is_stopped_and_leaves_nothing() -> None:
     with EmbeddedServer.start() as server:
         folder = socket_of(server).parent

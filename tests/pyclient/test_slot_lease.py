@@ -33,7 +33,7 @@ async def test_a_blocked_event_loop_keeps_slots_and_inbox(server: Server, queue_
             behind = asyncio.create_task(queue.slot(timeout=20).__aenter__())
             await until(lambda: len(queue._engine._lines["hold"].inbox) == 1)
             rival = asyncio.create_task(other_thread(other.url, queue_name))
-            await asyncio.sleep(0.1)
+            await waiting_for_slots(queue, 2)
             time.sleep(1.2)  # noqa: ASYNC251 - four leases
             assert not lease.lost
             now = await gauge(queue)
@@ -43,6 +43,13 @@ async def test_a_blocked_event_loop_keeps_slots_and_inbox(server: Server, queue_
         await queue._engine._lines["hold"].end(mine.id, mine.fence)
         await rival
         await free(queue)
+
+
+async def waiting_for_slots(queue: Queue, count: int) -> None:
+    async def enough() -> bool:
+        return bool((await gauge(queue))["waiting"] == count)
+
+    await until(enough, what=f"{count} that wait for a slot")
 
 
 async def other_thread(url: str, name: str) -> None:

@@ -56,8 +56,8 @@ WORKER = (
     Mutant(
         "an unknown route counts as an attempt",
         "worker_app/desk.py",
-        "self.back.append((leased.id, leased.fence, delay_ms, False, reason))",
-        "self.back.append((leased.id, leased.fence, delay_ms, True, reason))",
+        "self.back.append((leased.id, leased.fence, delay_ms, 0, reason))",
+        "self.back.append((leased.id, leased.fence, delay_ms, 1, reason))",
         "a task dies of workers that do not know its route",
         "tests/worker/test_loop.py::test_an_unknown_route_is_handed_back_uncounted",
     ),
@@ -66,8 +66,8 @@ WORKER = (
         "worker_app/desk.py",
         "if leased.attempt > route.attempts:",
         "if leased.attempt > 255:",
-        "a handler that may run once runs three times",
-        "tests/worker/test_outcomes.py::test_a_route_with_fewer_attempts_is_not_run_more_often",
+        "a handler that may run once runs again where its worker died",
+        "tests/worker/test_leases.py::test_what_was_lost_with_its_only_attempt_is_not_run_again",
     ),
     Mutant(
         "a refused outcome takes the others along",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pyclient import Queue, TaskLost
+from pyclient import Queue, TaskDead, TaskLost
 from tests.servers import Server
 from tests.worker.rig import commands, eventually, line, serving
 from worker_app import HandlerStuck, Worker
@@ -186,3 +186,27 @@ async def test_the_last_lost_attempt_ends_the_task_as_lost(server: Server, queue
         assert attempts == [1, 2, 3]
         with pytest.raises(TaskLost):
             await ticket.result(timeout=5)
+
+
+async def test_what_was_lost_with_its_only_attempt_is_not_run_again(
+    server: Server, queue_name: str
+) -> None:
+    worker = Worker(queue_name, url=server.url)
+    ran: list[int] = []
+
+    @worker.route("once", attempts=1)
+    async def once(payload: Any) -> None:
+        ran.append(payload)
+
+    async with (
+        Queue.from_url(server.url, name=queue_name) as queue,
+        commands(server, queue_name) as scripts,
+    ):
+        await queue.configure(lease=0.2)
+        ticket = await queue.submit("once", 1)
+        claimed = await scripts.claim("gone", 1, 1, 9)  # a worker that is never heard of again
+        assert len(claimed.tasks) == 1
+        async with serving(worker):
+            with pytest.raises(TaskDead, match="attempt 2 of 1: its workers were lost"):
+                await ticket.result(timeout=20)
+    assert ran == []

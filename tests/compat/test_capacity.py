@@ -113,7 +113,7 @@ async def test_a19_the_room_of_a_killed_gateway_comes_back(
         await at.ready("/sleepy")
         spec = {"url": server.url, "path": "/sleepy", "calls": 3, "seconds": 0.3}
         gateway = at.start("tests.compat.caller", json.dumps(spec))
-        await until(lambda: "inside 3" in gateway.text(), 10)
+        await until(lambda: "inside 3" in gateway.text())
         assert await at.free("/sleepy", 5) == 2
         gateway.signal(signal.SIGKILL)
         killed = time.monotonic()

@@ -27,7 +27,9 @@ async def test_a09_a_node_takes_levels_up_to_its_limit(server: Server, tmp_path:
         await at.ready("/sleepy")
         levels = (0, 3, 4, 5, 9)
         calls = {
-            level: asyncio.create_task(at.call("/sleepy", {"name": f"l{level}"}, level))
+            level: asyncio.create_task(
+                at.call("/sleepy", {"name": f"l{level}"}, level, confirm_timeout=60)
+            )
             for level in levels
         }
         for level in (0, 3, 4):
@@ -140,7 +142,7 @@ async def test_a16_a_node_that_comes_late_serves_what_waits(server: Server, tmp_
         assert first.wait() == 0
         with took(0.4, 0.8):  # known, and nobody there
             assert await at.call("/sleepy", confirm_timeout=0.5) == (False, -1)
-        call = asyncio.create_task(at.call("/sleepy", {"name": "early"}, confirm_timeout=8))
+        call = asyncio.create_task(at.call("/sleepy", {"name": "early"}, confirm_timeout=60))
         await until(lambda: at.raw.hlen(at.key("tasks")) == 1)
         at.node({"/sleepy": "sleepy"}, threads=1, run_startup=False)
         assert await call == (True, "early")

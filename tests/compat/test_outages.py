@@ -116,7 +116,7 @@ async def test_a23_a_frozen_redis_is_no_hang_and_no_exception(own: Server, tmp_p
         with own.paused(), took(0.5, 1.1), pytest.raises(Refusal):
             await at.call("/sleepy")
         # What was taken in the dark was given back.
-        await until(lambda: not at.raw.zcard(at.key("places")), 10)
+        await until(lambda: not at.raw.zcard(at.key("places")))
         assert await at.call("/sleepy") == (True, "slept")
 
 

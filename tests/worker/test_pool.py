@@ -12,20 +12,18 @@ from typing import Any
 import pytest
 
 from pyclient import Queue, TaskDead, TaskFailed
-from tests.servers import Server
+from tests.servers import PATIENCE_S, Server
 from tests.worker import handlers
 from tests.worker.rig import eventually, gone, line
 from worker_app import Worker
 
 
-def pooled(server: Server, name: str, **options: Any) -> Worker:
-    """A worker with the computing handlers of handlers.py."""
+def pooled(server: Server, name: str, *, timeout: float = 30.0, **options: Any) -> Worker:
+    """A worker with the computing handlers of handlers.py; a process may take long to start."""
     worker = Worker(name, url=server.url, **options)
     for route in ("compute", "compute_ctx"):
         made = handlers.worker.routes[route]
-        worker.route(route, kind="process", timeout=made.timeout, retry_on=made.retry_on)(
-            made.handler
-        )
+        worker.route(route, kind="process", timeout=timeout, retry_on=made.retry_on)(made.handler)
     return worker
 
 
@@ -51,19 +49,20 @@ async def test_they_compute_elsewhere_and_side_by_side(server: Server, queue_nam
 async def test_the_loop_is_free_while_they_compute(
     server: Server, queue_name: str, noted: Path
 ) -> None:
-    worker = pooled(server, queue_name, processes=1)
+    worker = pooled(server, queue_name, timeout=2.0, processes=1)
 
     @worker.route("echo")
     async def echo(payload: Any) -> Any:
         return payload
 
     async with line(server, queue_name, worker) as queue:
+        await queue.call("compute")  # its process is up
         spinning = asyncio.create_task(queue.call("compute_ctx", "spin"))
-        await asyncio.sleep(0.3)
+        await eventually(lambda: (noted / "ran").exists())
         began = time.monotonic()
         assert await queue.call("echo", 1) == 1
         assert time.monotonic() - began < 0.3
-        with pytest.raises(TaskFailed, match="timed out after 1 s"):
+        with pytest.raises(TaskFailed, match="timed out after 2 s"):
             await spinning
         # The process that span is gone, the next one works.
         assert (await queue.call("compute", 5))[0] == 5
@@ -111,13 +110,13 @@ async def test_an_idle_process_that_died_is_replaced(server: Server, queue_name:
 async def test_what_waits_for_a_process_is_handed_back_uncounted(
     server: Server, queue_name: str, noted: Path
 ) -> None:
-    worker = pooled(server, queue_name, processes=1)
+    worker = pooled(server, queue_name, timeout=3.0, processes=1)
     async with Queue.from_url(server.url, name=queue_name) as queue:
         running = asyncio.create_task(worker.run())
         tickets = await queue.submit_many("compute_ctx", ["spin", 1, 2])
         await eventually(lambda: (noted / "ran").exists())
         worker.stop()
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, PATIENCE_S)
         assert (await queue.gauge())["waiting"] == 2
         async with line(server, queue_name, worker):
             assert (await tickets[1].result())[2] == 1

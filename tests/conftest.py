@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import secrets
+import signal
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -54,6 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
     servers.PROTOCOL = int(config.getoption("--protocol"))
     servers.ROLES = tuple(config.getoption("--role"))
     leaks.set_mark()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as scripts leave it in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

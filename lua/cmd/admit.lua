@@ -42,8 +42,9 @@ local function read_lists()
   end
   local count = int_arg(ARGV[at], 1, 64, 'profiles')
   for i = 1, count do
-    profiles[i] = read_profile(at + 1 + (i - 1) * 9, buckets, caller)
-    names[i] = profiles[i].route
+    local p = read_profile(at + 1 + (i - 1) * 9, buckets, caller)
+    profiles[i], profiles[tostring(i)] = p, p
+    names[i] = p.route
   end
   return buckets, profiles, names, at + 1 + count * 9
 end
@@ -53,7 +54,7 @@ local function read_tasks_args(first, profiles)
   local tasks, ids = {}, {}
   for i = 1, count do
     local at = first + (i - 1) * 3
-    local p = profiles[int_arg(ARGV[at], 1, #profiles, 'profile')]
+    local p = profiles[ARGV[at]] or profiles[int_arg(ARGV[at], 1, #profiles, 'profile')]
     if #ARGV[at + 2] > BODY then
       bad('body', 'at most ' .. BODY .. ' bytes')
     end
@@ -198,6 +199,7 @@ local function store(state)
   end
   redis.call('HSET', q.prefix .. 'tasks', unpack(state.store))
   enqueue(q, state.taken)
+  q.lives = true
   for i = 1, #state.taken do
     local p = state.taken[i].p
     if p.same then

@@ -18,10 +18,7 @@ local ids = {}
 for i = 1, count do
   ids[i] = id_arg(ARGV[i + 1])
 end
-local q = { prefix = KEYS[1] }
-read_conf(q)
-q.us = now_us()
-q.now = (q.us - q.us % 1000) / 1000
+local q = read_queue()
 
 -- Watch a living task that another caller owns.
 local function watch(id, text)

@@ -20,10 +20,7 @@ local count = group_arg(2, 1, 1, 64, 'ids')
 for i = 1, count do
   id_arg(ARGV[i + 1])
 end
-local q = { prefix = KEYS[1] }
-read_conf(q)
-q.us = now_us()
-q.now = (q.us - q.us % 1000) / 1000
+local q = read_queue()
 
 -- Tasks whose key is smaller: in every lane those older than the key less the level's step.
 local function position(t)

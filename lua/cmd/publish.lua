@@ -28,11 +28,10 @@ local number = int_arg(ARGV[2], 0, 9007199254740991, 'number')
 local limit = int_arg(ARGV[3], 0, 64, 'limit')
 local max_level = int_arg(ARGV[4], 0, 9, 'max_level')
 local count = group_arg(5, 4, 1, 64, 'outcomes')
-local ids, fences = {}, {}
+local ids = {}
 for i = 1, count do
   local at = 4 * i + 1
-  ids[i] = id_arg(ARGV[at])
-  fences[i] = int_arg(ARGV[at + 1], 0, 9007199254740991, 'fence')
+  ids[i] = ARGV[at]
   if not WORD[ARGV[at + 2]] then
     bad('word', 'done or failed')
   end
@@ -45,13 +44,18 @@ if q.mode == HOLD and limit > 0 then
   bad('limit', '0 in hold mode')
 end
 
--- Check fences and gather what ends; counts departures by level for the pace.
+-- Check fences and gather what ends; counts departures by level for the pace. An id that runs and
+-- the fence that it has are well formed, so only others are looked at.
 local function gather()
   local rows = redis.call('HMGET', q.prefix .. 'run', unpack(ids))
   local ended, words, names, left, ran, seen = {}, {}, {}, {}, {}, {}
   for i = 1, count do
     local run = rows[i] and unpack_run(ids[i], rows[i])
-    if run and run.fence == fences[i] and not seen[ids[i]] then
+    if not run or ('%d'):format(run.fence) ~= ARGV[4 * i + 2] then
+      id_arg(ids[i])
+      run = int_arg(ARGV[4 * i + 2], 0, 9007199254740991, 'fence') == (run and run.fence) and run
+    end
+    if run and not seen[ids[i]] then
       seen[ids[i]] = true
       local told = run.flags % 2 == 1
       run.word = told and 'cancelled' or ARGV[4 * i + 3]

@@ -19,11 +19,7 @@ for i = 1, count do
   ids[i] = id_arg(ARGV[2 * i])
   fences[i] = int_arg(ARGV[2 * i + 1], 0, 9007199254740991, 'fence')
 end
-local q = { prefix = KEYS[1] }
-read_conf(q)
-read_clock(q)
-q.us = now_us()
-q.now = (q.us - q.us % 1000) / 1000
+local q = read_queue()
 
 local rows = redis.call('HMGET', q.prefix .. 'run', unpack(ids))
 local words, ends = {}, {}

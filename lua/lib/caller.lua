@@ -42,5 +42,5 @@ local function remember(q, caller, number, verb, words, leases)
   for i = 1, #leases do
     parts[i + 2] = leases[i].id
   end
-  redis.call('SET', q.prefix .. 'call:' .. caller, table.concat(parts), 'PX', 600000)
+  redis.call('SET', q.prefix .. 'call:' .. caller, table.concat(parts), 'PX', '600000')
 end

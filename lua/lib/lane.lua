@@ -13,24 +13,27 @@ local function enqueue(q, tasks)
   local lanes, order = {}, {}
   for i = 1, #tasks do
     local t = tasks[i]
-    local r = q.routes[t.route]
+    local r, level = q.routes[t.route], t.level
     local member = r.cap > 0 and t.route or '*'
-    local key = lane_of(t.level, member)
-    local lane = lanes[key]
-    if not lane then
-      lane = { 'ZADD', q.prefix .. key }
-      lanes[key] = lane
-      order[#order + 1] = { key = key, member = member, level = t.level, tick = t.tick, route = r }
+    local levels = lanes[member] or {}
+    lanes[member] = levels
+    local o = levels[level]
+    if not o then
+      local key = lane_of(level, member)
+      local args = { 'ZADD', q.prefix .. key }
+      o = { key = key, member = member, level = level, tick = t.tick, route = r, args = args }
+      levels[level] = o
+      order[#order + 1] = o
     end
-    lane[#lane + 1] = t.tick
-    lane[#lane + 1] = t.id
+    local n = #o.args
+    o.args[n + 1], o.args[n + 2] = ('%d'):format(t.tick), t.id
   end
   for i = 1, #order do
     local o = order[i]
-    redis.call(unpack(lanes[o.key]))
+    redis.call(unpack(o.args))
     local capped = o.member ~= '*'
     if capped then
-      redis.call('ZADD', q.prefix .. 'lanes', 0, o.key)
+      redis.call('ZADD', q.prefix .. 'lanes', '0', o.key)
     end
     if not (capped and o.route.levels:find(o.level, 1, true)) then
       redis.call('ZADD', q.prefix .. 'ready:' .. o.level, 'LT', o.tick, o.member)
@@ -42,7 +45,7 @@ end
 -- Put one lane's member right after its head has changed: the new head's tick, or out.
 local function refit(q, level, member)
   local key = lane_of(level, member)
-  local head = redis.call('ZRANGE', q.prefix .. key, 0, 0, 'WITHSCORES')
+  local head = redis.call('ZRANGE', q.prefix .. key, '0', '0', 'WITHSCORES')
   if head[1] then
     redis.call('ZADD', q.prefix .. 'ready:' .. level, 'XX', head[2], member)
     return

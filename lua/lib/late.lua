@@ -23,14 +23,13 @@ end
 
 -- How many of its level stand before a new task.
 local function ahead_of(q, pace, p)
-  local key = p.level .. ' ' .. p.route
-  if not pace[key] then
-    pace[key] = redis.call('ZCARD', q.prefix .. 'wait:' .. p.level)
+  if not p.ahead then
+    p.ahead = redis.call('ZCARD', q.prefix .. 'wait:' .. p.level)
     if q.routes[p.route].cap > 0 then
-      pace[key] = pace[key] + redis.call('ZCARD', q.prefix .. lane_of(p.level, p.route))
+      p.ahead = p.ahead + redis.call('ZCARD', q.prefix .. lane_of(p.level, p.route))
     end
   end
-  return pace[key] + (pace.taken[p.level] or 0)
+  return p.ahead + (pace.taken[p.level] or 0)
 end
 
 local function too_late(q, pace, p)

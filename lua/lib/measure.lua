@@ -20,10 +20,12 @@ end
 
 -- `left` counts the tasks of each level that have just ended.
 local function note_pace(q, left)
-  local paces = read_pace(q)
+  local paces, waiting = read_pace(q), {}
+  for _, level in ipairs(digits_of(q.levels)) do
+    waiting[level] = true
+  end
   for level = 0, 9 do
-    local n, p = left[level] or 0, paces[level]
-    local waits = q.levels:find(level, 1, true)
+    local n, p, waits = left[level] or 0, paces[level], waiting[level]
     if p and p.last > 0 and n > 0 then
       local elapsed = math.max(q.us - p.last, 0)
       p.gap = p.gap == 0 and floor(elapsed / n) or floor(p.gap + (elapsed - n * p.gap) / SPAN)

@@ -144,7 +144,7 @@ local function settle_lane(q, lane)
   local digit, route = lane.level.digit, lane.route
   local ready = q.prefix .. 'ready:' .. digit
   if lane.taken > 0 then
-    redis.call('ZREMRANGEBYRANK', lane.key, 0, lane.taken - 1)
+    redis.call('ZREMRANGEBYRANK', lane.key, '0', lane.taken - 1)
   end
   if lane.at > lane.count then
     redis.call('ZREM', ready, lane.member)
@@ -186,8 +186,8 @@ end
 local function open_plan(q, max_level)
   local plan =
     { levels = {}, lanes = {}, ids = {}, from = {}, picked = {}, ended = {}, moved = {}, tries = 0 }
-  for digit = 0, max_level do
-    if q.levels:find(digit, 1, true) then
+  for _, digit in ipairs(digits_of(q.levels)) do
+    if digit <= max_level then
       plan.levels[#plan.levels + 1] = {
         digit = digit,
         members = {},

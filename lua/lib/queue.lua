@@ -10,64 +10,98 @@ local PULL, HOLD = 1, 2
 local UNREAD = 60000 -- so long an answer is kept for an owner that is gone, in or beside its inbox
 local PAUSED, CLOSED = 1, 2
 
-local function read_conf(q)
-  local text = redis.call('HGET', q.prefix .. 'conf', 'q')
-  if not text then
-    text = struct.pack(CONF, 1, 0, 0, 0, 15000, 0, 10000, 562949953421312, 0, 0, '', 0, '')
-  end
-  q.schema, q.mode, q.order, q.state, q.lease, q.limit, q.capacity, q.step, q.caps, q.reserve, q.reason =
-    struct.unpack(CONF, text)
-  if q.schema > 1 then
-    error({ err = 'NEWER the settings have schema ' .. q.schema .. ', this release knows 1' })
-  end
+local function new_conf()
+  return struct.pack(CONF, 1, 0, 0, 0, 15000, 0, 10000, STRICT, 0, 0, '', 0, '')
 end
 
-local function read_clock(q)
-  local text = redis.call('GET', q.prefix .. 'clock')
-  if not text then
-    text = struct.pack(
-      CLOCK,
-      1,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      '',
-      0,
-      '',
-      0,
-      '',
-      0,
-      ''
-    )
+local function new_clock()
+  return struct.pack(
+    CLOCK,
+    1,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    '',
+    0,
+    '',
+    0,
+    '',
+    0,
+    ''
+  )
+end
+
+-- All fields of both records at once: a table that grows field by field is copied seven times.
+local function read_queue()
+  local prefix = KEYS[1]
+  local conf = redis.call('HGET', prefix .. 'conf', 'q') or new_conf()
+  local clock = redis.call('GET', prefix .. 'clock') or new_clock()
+  local schema, mode, order, state, lease, limit, capacity, step, caps, reserve, reason =
+    struct.unpack(CONF, conf)
+  if schema > 1 then
+    error({ err = 'NEWER the settings have schema ' .. schema .. ', this release knows 1' })
   end
-  local _
-  _, q.tick, q.swept, q.gate, q.next, q.grace, q.claimed, q.places, q.admitted, q.refused, q.leased, q.done, q.failed, q.expired, q.cancelled, q.lost, q.dead, q.retried, q.levels, q.wakes, q.cursor, q.pace =
-    struct.unpack(CLOCK, text)
+  local _, tick, swept, gate, next, grace, claimed, places, admitted, refused, leased, done, failed, expired, cancelled, lost, dead, retried, levels, wakes, cursor, pace =
+    struct.unpack(CLOCK, clock)
+  local us = now_us()
+  return {
+    us = us,
+    now = (us - us % 1000) / 1000,
+    prefix = prefix,
+    routes = {},
+    mode = mode,
+    order = order,
+    state = state,
+    lease = lease,
+    limit = limit,
+    capacity = capacity,
+    step = step,
+    caps = caps,
+    reserve = reserve,
+    reason = reason,
+    opened = tick,
+    tick = tick,
+    swept = swept,
+    gate = gate,
+    next = next,
+    grace = grace,
+    claimed = claimed,
+    places = places,
+    admitted = admitted,
+    refused = refused,
+    leased = leased,
+    done = done,
+    failed = failed,
+    expired = expired,
+    cancelled = cancelled,
+    lost = lost,
+    dead = dead,
+    retried = retried,
+    levels = levels,
+    wakes = wakes,
+    cursor = cursor,
+    pace = pace,
+  }
 end
 
 -- `mode` PULL or HOLD fixes the mode of a new queue and refuses the other one; 0 asks nothing.
 local function open_queue(mode)
-  local q = { prefix = KEYS[1], routes = {}, parked = false }
-  read_conf(q)
-  read_clock(q)
-  q.opened = q.tick
-  q.us = now_us()
-  q.now = (q.us - q.us % 1000) / 1000
+  local q = read_queue()
   if mode ~= 0 and q.mode ~= mode then
     if q.mode ~= 0 then
       error({
@@ -169,9 +203,9 @@ local function gate_of(q)
 end
 
 -- In how many ms someone has to sweep: at the soonest end of a lease or retry, and at least
--- four times a lease. 0: nothing lives.
+-- four times a lease. 0: nothing lives; `q.lives` says that something does.
 local function next_ms(q)
-  if redis.call('HLEN', q.prefix .. 'tasks') == 0 and q.places == 0 then
+  if not q.lives and redis.call('HLEN', q.prefix .. 'tasks') == 0 and q.places == 0 then
     return 0
   end
   local quarter = quarter_of(q)
@@ -184,6 +218,16 @@ local function next_ms(q)
     left = gate
   end
   return left > 1 and left or 1
+end
+
+-- The levels of a string of digits, in order.
+local function digits_of(text)
+  local digits = { text:byte(1, -1) }
+  for i = 1, #digits do
+    digits[i] = digits[i] - 48
+  end
+  table.sort(digits)
+  return digits
 end
 
 local function add_level(q, level)

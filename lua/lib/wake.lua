@@ -22,8 +22,8 @@ local function wake(q)
     if tonumber(digit) >= lowest then
       local key = q.prefix .. 'wake:' .. digit
       if redis.call('LLEN', key) == 0 then
-        redis.call('RPUSH', key, 1)
-        redis.call('PEXPIRE', key, 60000)
+        redis.call('RPUSH', key, '1')
+        redis.call('PEXPIRE', key, '60000')
       end
     end
   end

@@ -130,9 +130,10 @@ def poison(trial: Trial) -> None:
         with valkey() as server, trial.stand(server, lease_s=1.0) as stand:
             stand.supervised(3, concurrency=4)
             stand.load(rate=30, deadline_s=60)
-            stand.load(
+            poisoned = stand.load(
                 route="poison", how=how, rate=5, most=trial.repeat, deadline_s=60, mix={"call": 1}
             )
+            poisoned.wait(90)
             report = trial.judge(stand, words=("lost",))
             dies = how in ("exit", "segfault")
             expected = report.said.get("lost" if dies else "failed", 0)

@@ -8,8 +8,8 @@ LEASES = (
     Mutant(
         "publish under any fence",
         "cmd/publish.lua",
-        "if run and run.fence == fences[i] and not",
-        "if run and not",
+        "'fence') == (run and run.fence) and run",
+        "'fence') and run",
         "a zombie's answer wins over the worker that took over",
         first=True,
     ),
@@ -46,8 +46,8 @@ LEASES = (
     Mutant(
         "lease beyond the hard deadline",
         "lib/lease.lua",
-        "if hard < expiry then",
-        "if false then",
+        "local last = math.min(hard, q.now + q.lease)",
+        "local last = q.now + q.lease",
         "a task runs longer than it may",
     ),
     Mutant(

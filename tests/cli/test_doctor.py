@@ -3,68 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import redis
 
-from pyclient.cli.acl import rules
 from pyclient.cli.audit.looks import confirmed
 from pyclient.cli.audit.reading import Bounds, Reader
 from pyclient.commands import Commands, scripts
 from pyclient.connection import Connection
 from pyclient.keys import Keys, new_task_id
-from pyclient.model import Profile
-from tests.cli.support import Done, run, run_json
+from tests.cli.support import run, run_json
 from tests.servers import Server
 
-P = "peak:{orders}:"
-WAITING, DUE, RUNNING, CAPPED, PARKED = (f"{n}" * 22 for n in "wdrcp")
+from .orders import CAPPED, RUNNING, WAITING, P, doctor, findings, profile
+
 Damage = Callable[[redis.Redis], object]
-
-
-def profile(route: str, level: int = 3) -> Profile:
-    return Profile(level, route, "", 600_000, 600_000, 0, 3, 60)
-
-
-async def _fill(url: str) -> None:
-    """One task of each kind: running, due, waiting, and parked behind a capped one that runs."""
-    conn = Connection(url)
-    await conn.open()
-    line = Commands(conn, scripts(), Keys("peak", "orders"))
-    await line.configure({"mode": "pull", "lease_ms": 600_000, "concurrency capped": 1})
-    await line.attach("me")
-    profiles = [profile("mail"), profile("capped")]
-    ids = [(1, DUE), (1, RUNNING), (2, CAPPED), (1, WAITING), (2, PARKED)]
-    await line.admit("me", 1, "pull", b"0", [], profiles, [(n, i, b"hi") for n, i in ids])
-    claimed = await line.claim("w", 1, 3, 9)
-    fences = {task.id: task.fence for task in claimed.tasks}
-    assert fences.keys() == {DUE, RUNNING, CAPPED}
-    await line.retry("w", 2, [(DUE, fences[DUE], 500_000, True, "later")])
-    await line.place("me", 2, "pull", "take", new_task_id(), "mail", 3)
-    await conn.aclose()
-
-
-@pytest.fixture
-def orders(server: Server) -> Iterator[redis.Redis]:
-    asyncio.run(_fill(server.url))
-    client = server.client()
-    yield client
-    client.flushall()
-
-
-def doctor(server: Server, *words: str) -> Done:
-    return run("doctor", "--queue", "orders", "--url", server.url, *words)
-
-
-def findings(done: Done) -> dict[str, list[dict[str, Any]]]:
-    """By name."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for one in json.loads(done.stdout)["findings"]:
-        found.setdefault(one["name"], []).append(one)
-    return found
 
 
 def _repacked(client: redis.Redis, key: str, name: str, at: int, new: bytes) -> None:
@@ -233,39 +187,6 @@ async def _busy(url: str) -> None:
     await other.aclose()
 
 
-def test_doctor_as_the_operator_is_never_denied(server: Server, orders: redis.Redis) -> None:
-    orders.execute_command("ACL", "LOG", "RESET")
-    orders.execute_command("ACL", "SETUSER", "peak-operator", *rules("operator", "peak"), ">pw")
-    try:
-        url = server.address.replace("unix://", "unix://peak-operator:pw@")
-        done = run("doctor", "--queue", "orders", "--url", url, "--json")
-        assert done.returncode == 0, done
-        (told,) = findings(done)["acl"]
-        assert told["text"] == "operator: user 'peak-operator' may do its work, and no more"
-        assert orders.acl_log() == []
-    finally:
-        orders.execute_command("ACL", "DELUSER", "peak-operator")
-
-
-def test_roles_that_lack_something_or_have_too_much(server: Server, tmp_path: Any) -> None:
-    client = server.client()
-    client.execute_command("ACL", "SETUSER", "peak-worker", *rules("worker", "peak"), "-blpop")
-    client.execute_command("ACL", "SETUSER", "wide", "on", ">pw", "~*", "&*", "+@all")
-    (tmp_path / "gateway").write_text(server.address.replace("unix://", "unix://wide:pw@") + "\n")
-    (tmp_path / "loader").write_text(server.address.replace("unix://", "unix://nobody:pw@"))
-    words = [f"--as={role}={tmp_path / role}" for role in ("gateway", "loader")]
-    try:
-        done = doctor(server, "--json", *words)
-        told = {one["text"].partition(":")[0]: one for one in findings(done)["acl"]}
-        assert told["worker"]["text"] == "worker: user 'peak-worker' may not blpop"
-        assert told["gateway"]["state"] == "warning"
-        assert "FLUSHALL" in told["gateway"]["text"]
-        assert told["loader"]["state"] == "problem"
-        assert "pw" not in done.stdout + done.stderr
-    finally:
-        client.execute_command("ACL", "DELUSER", "peak-worker", "wide")
-
-
 def test_a_server_that_forgets_and_one_that_is_full(server: Server) -> None:
     said = findings(doctor(server, "--json"))
     assert said["durability"][0]["state"] == "warning"
@@ -281,3 +202,47 @@ def test_a_login_that_is_no_file_is_wrong_usage(server: Server) -> None:
     for word in ("gateway", "king=/x", "worker=/no/such/file"):
         assert doctor(server, "--as", word).returncode == 2
     assert run_json("doctor", "--json", "--url", "redis://127.0.0.1:1", code=3)["kind"]
+
+
+def test_a_queue_that_stands_still_is_told_with_its_reason(
+    server: Server, orders: redis.Redis
+) -> None:
+    run("queue", "pause", "orders", "--reason", "new tyres", "--url", server.url)
+    told, _sister = findings(doctor(server, "--json"))["queue"]
+    assert (told["state"], told["fix"]) == ("warning", "peakshaver queue resume orders")
+    assert "(pull, paused)" in told["text"]
+    assert told["text"].endswith("reason: new tyres")
+
+
+def test_more_that_run_than_may_are_told(server: Server, orders: redis.Redis) -> None:
+    assert "limit" not in findings(doctor(server, "--json"))
+    run("queue", "set", "orders", "limit=1", "--url", server.url)
+    (told,) = findings(doctor(server, "--json"))["limit"]
+    assert (told["state"], told["text"]) == ("warning", "queue 'orders': 2 run, the limit is 1")
+
+
+def test_a_line_that_no_worker_serves_is_a_problem(server: Server) -> None:
+    asyncio.run(_wait_in_vain(server.url))
+    done = doctor(server, "--json")
+    (told,) = findings(done)["queue"]
+    assert (done.returncode, told["fix"]) == (1, "start one: peakshaver worker")
+    assert told["text"].endswith("; no worker takes anything")
+    server.client().flushall()
+
+
+async def _wait_in_vain(url: str) -> None:
+    conn = Connection(url)
+    await conn.open()
+    line = Commands(conn, scripts(), Keys("peak", "orders"))
+    await line.configure({"mode": "pull"})
+    await line.attach("me")
+    await line.admit("me", 1, "pull", b"0", [], [profile("mail")], [(1, WAITING, b"hi")])
+    await conn.aclose()
+
+
+def test_keys_of_a_name_that_no_queue_can_have_are_strays(
+    server: Server, orders: redis.Redis
+) -> None:
+    orders.set("peak:{not a name}:tasks", "x")
+    (told,) = findings(doctor(server, "--all", "--json"))["keys"]
+    assert "not a name: tasks" in told["text"]

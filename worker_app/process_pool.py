@@ -94,8 +94,8 @@ class Child:
         return cls(process, reader, writer)
 
     def alive(self) -> bool:
-        """Whether its process runs."""
-        return self._process.poll() is None
+        """Whether its process runs, as far as one can know; its end of the socket closes first."""
+        return not self._reader.at_eof() and self._process.poll() is None
 
     async def ask(self, message: bytes) -> Any:
         """Send one job and wait for its answer. Raises RemoteError where the process died."""

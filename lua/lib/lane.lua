@@ -8,10 +8,11 @@ local function lane_of(level, member)
   return member == '*' and 'wait:' .. level or 'wait:' .. level .. ':' .. member
 end
 
--- Put tasks (id, level, route, tick), oldest first, into the lanes that today's limits give.
+-- Put tasks (id, level, route, tick), oldest first, into the lanes that today's limits give. The
+-- youngest is written first: a short lane is a list that is searched from its old end.
 local function enqueue(q, tasks)
   local lanes, order = {}, {}
-  for i = 1, #tasks do
+  for i = #tasks, 1, -1 do
     local t = tasks[i]
     local r, level = q.routes[t.route], t.level
     local member = r.cap > 0 and t.route or '*'
@@ -21,10 +22,11 @@ local function enqueue(q, tasks)
     if not o then
       local key = lane_of(level, member)
       local args = { 'ZADD', q.prefix .. key }
-      o = { key = key, member = member, level = level, tick = t.tick, route = r, args = args }
+      o = { key = key, member = member, level = level, tick = 0, route = r, args = args }
       levels[level] = o
       order[#order + 1] = o
     end
+    o.tick = t.tick
     local n = #o.args
     o.args[n + 1], o.args[n + 2] = ('%d'):format(t.tick), t.id
   end

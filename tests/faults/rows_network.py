@@ -20,8 +20,9 @@ _VERBS = ("admit", "claim", "publish", "renew", "attach", "cancel", "sweep", "fe
 
 
 def short_partition(trial: Trial) -> None:
-    """Workers can't reach Redis for half a lease: nothing runs again."""
-    with valkey() as server, Proxy(server.url) as proxy, trial.stand(server) as stand:
+    """Workers can't reach Redis for half a lease: nothing runs again. They renew each third of a
+    lease, so a sixth is left to reach it again: of a lease of four, 0.7 s."""
+    with valkey() as server, Proxy(server.url) as proxy, trial.stand(server, lease_s=4.0) as stand:
         staff(stand, 3, FAULTS_URL=proxy.url)
         stand.load(rate=60, ms=(5, 1500), deadline_s=60)
         for index in range(trial.repeat):

@@ -192,8 +192,9 @@ def busy_script(trial: Trial) -> None:
 
 
 def max_clients(trial: Trial) -> None:
-    """No connection is left for us: back off, do not storm."""
-    with valkey() as server, trial.stand(server) as stand:
+    """No connection is left for us: back off, do not storm. A caller may wait two seconds for its
+    next try: hence a lease of four, since of a shorter one that is all of the grace."""
+    with valkey() as server, trial.stand(server, lease_s=4.0) as stand:
         staff(stand, 3)
         stand.load(rate=40, deadline_s=60)
         client = server.client()

@@ -192,8 +192,8 @@ def busy_script(trial: Trial) -> None:
 
 
 def max_clients(trial: Trial) -> None:
-    """No connection is left for us: back off, do not storm. A caller may wait two seconds for its
-    next try: hence a lease of four, since of a shorter one that is all of the grace."""
+    """No connection is left for us but that of the test: back off, do not storm. A caller may wait
+    two seconds for its next try: hence a lease of four, or that is all of the grace."""
     with valkey() as server, trial.stand(server, lease_s=4.0) as stand:
         staff(stand, 3)
         stand.load(rate=40, deadline_s=60)
@@ -201,7 +201,7 @@ def max_clients(trial: Trial) -> None:
         for _ in range(trial.repeat):
             before = client.info("stats")["rejected_connections"]
             with stand.broken("away"):
-                client.config_set("maxclients", "2")
+                client.config_set("maxclients", "1")
                 client.execute_command("CLIENT KILL", "TYPE", "normal", "SKIPME", "yes")
                 time.sleep(5)
                 client.config_set("maxclients", "10000")

@@ -7,6 +7,7 @@ All on this machine: replicas are in step within milliseconds, which a real netw
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -184,15 +185,20 @@ def _whole(servers: Watched | Slotted) -> None:
 
 
 def _replicas(primary: Server) -> int:
-    facts = primary.client().info("replication")
-    rows = [facts[f"slave{index}"] for index in range(facts.get("connected_slaves", 0))]
+    rows = _replica_rows(primary.client().info("replication"))
     return sum(1 for row in rows if row["state"] == "online" and row["lag"] <= 1)
 
 
 def _in_step(primary: Server) -> bool:
     facts = primary.client().info("replication")
-    offsets = {facts[f"slave{index}"]["offset"] for index in range(facts["connected_slaves"])}
-    return offsets == {facts["master_repl_offset"]}
+    rows = _replica_rows(facts)
+    told = len(rows) == facts["connected_slaves"]
+    return told and {row["offset"] for row in rows} == {facts["master_repl_offset"]}
+
+
+def _replica_rows(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those that are told: one that is on its way is counted before it has a row."""
+    return [row for name, row in facts.items() if re.fullmatch(r"slave\d+", name)]
 
 
 def _follows(node: Server, primary: Server) -> bool:

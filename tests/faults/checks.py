@@ -135,12 +135,13 @@ def _excused_loss(stories: Stories, rules: Rules, task: Task) -> bool:
 
 
 def _used_up(stories: Stories, rules: Rules, task: Task) -> bool:
-    """Whether each attempt that was given went down with a fault."""
-    leases = stories.leases.get(stories.id_of(task), [])
-    return bool(leases) and all(
-        stories.hit(lease.process, lease.asked, task.ended or NEVER, rules.doubles_by)
-        for lease in leases
-    )
+    """Whether each attempt that was given went down with a fault. A worker that died before it
+    had read of its lease wrote none down: then any such fault in the time of the task will do."""
+    leases, end = stories.leases.get(stories.id_of(task), []), task.ended or NEVER
+    if not leases:
+        faults = (fault for fault in stories.faults if fault.what in rules.doubles_by)
+        return any(fault.end >= task.submitted and fault.begin <= end for fault in faults)
+    return all(stories.hit(lease.process, lease.asked, end, rules.doubles_by) for lease in leases)
 
 
 def check_phantoms(stories: Stories, rules: Rules, report: Report) -> None:

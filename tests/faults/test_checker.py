@@ -262,6 +262,13 @@ def test_lost_is_an_outcome_where_each_attempt_went_down() -> None:
     assert caught(history) == set()
 
 
+def test_lost_is_an_outcome_where_its_worker_died_before_it_wrote_of_the_lease() -> None:
+    unread = [*asked("l", 40), told("l", 2120, "lost"), REST]
+    assert caught([*sound()[:-1], *unread]) == set()
+    early = [*asked("l", 5000), told("l", 7100, "lost"), REST]
+    assert caught([*sound()[:-1], *early]) == {"C1"}
+
+
 def test_a_fault_that_excuses_nothing_excuses_nothing() -> None:
     assert caught(sound(), Rules(lease_s=2.0, doubles_by=())) == {"C3"}
 

@@ -20,7 +20,7 @@ _SETTLED_S = 2.0
 class Backoff:
     """Full jitter: `uniform(0, min(cap, base * 2**n))` seconds before try n."""
 
-    def __init__(self, *, base: float = 0.05, cap: float = 2.0) -> None:
+    def __init__(self, *, base: float = 0.05, cap: float = 1.0) -> None:
         self._base = base
         self._cap = cap
         self._tries = 0

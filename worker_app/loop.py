@@ -60,7 +60,7 @@ class ClaimLoop:
         self._drop_answer = drop_answer
         self._waiter: asyncio.Future[None] | None = None
         self._want = True
-        self._failing = Backoff(base=0.1, cap=2.0)
+        self._failing = Backoff(base=0.1, cap=1.0)
         self.sweeper = Sweeper(commands.sweep)
         self.draining = False
         self.recheck = False

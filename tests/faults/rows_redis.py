@@ -193,7 +193,7 @@ def busy_script(trial: Trial) -> None:
 
 def max_clients(trial: Trial) -> None:
     """No connection is left for us but that of the test: back off, do not storm. A caller may wait
-    two seconds for its next try: hence a lease of four, or that is all of the grace."""
+    a second for its next try: hence a lease of four, or that is half of the grace."""
     with valkey() as server, trial.stand(server, lease_s=4.0) as stand:
         staff(stand, 3)
         stand.load(rate=40, deadline_s=60)

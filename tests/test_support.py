@@ -66,8 +66,10 @@ def test_the_full_tier_selects_everything_and_runs_on_both_servers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/redis-server")
-    (first, roles, second), limit_s = run.commands(["--full", "-x"])
-    assert "not full" not in second
+    (first, roles, second, last), limit_s = run.commands(["--full", "-x"])
+    assert ("not alone" in second, "alone" in last) == (True, True)
+    assert ("-n" in second, "-n" in last) == (True, False)
+    assert "not full" not in [*second, *last]
     for served in (first, roles):
         assert {"not full", "--server", "--served", "-x"} <= set(served)
     assert ("--role" in first, "--role" in roles) == (False, True)
@@ -78,3 +80,15 @@ def test_the_full_tier_selects_everything_and_runs_on_both_servers(
 def test_a_debugger_gets_a_single_process() -> None:
     (call,), _ = run.commands(["--pdb"])
     assert "-n" not in call
+
+
+@pytest.mark.parametrize(
+    ("codes", "whole"), [((0, 5, 0), 0), ((5, 5), 5), ((0, 1, 5, 2), 1), ((0, 124, 0), 124)]
+)
+def test_one_call_that_has_nothing_to_do_is_no_failure_and_none_that_has_is(
+    codes: tuple[int, ...], whole: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter(codes)
+    monkeypatch.setattr(run, "commands", lambda _: ([["x"]] * len(codes), 60))
+    monkeypatch.setattr(run, "_run", lambda *_: next(left))
+    assert run.main([]) == whole

@@ -23,6 +23,5 @@ CAUGHT = frozenset(
         "publish releases no lane",
         "retry wakes nobody",
         "configure grants nothing",
-        "no result for a missing inbox",
     }
 )

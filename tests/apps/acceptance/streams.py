@@ -49,7 +49,9 @@ class Streams:
         with contextlib.suppress(OSError), sock:
             while head := wire.until(b"\r\n\r\n"):
                 with self._counted():
-                    self._one(wire, sock, head)
+                    answer = self._one(wire, sock, head)
+                # Uncounted before it is answered: after that the next one may come.
+                sock.sendall(answer)
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:
@@ -63,28 +65,30 @@ class Streams:
             with self._lock:
                 self.active -= 1
 
-    def _one(self, wire: Wire, sock: socket.socket, head: bytes) -> None:
+    def _one(self, wire: Wire, sock: socket.socket, head: bytes) -> bytes:
+        """Do the work; what is left to be sent."""
         first, lines = split_head(head)
         path = first.split(b" ")[1].strip(b"/")
         fields = {name.lower(): value for name, value in lines}
         if b"transfer-encoding" in fields or b"content-length" in fields:
             said = self._read(wire, fields)
-            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said))
-        elif path.startswith(b"events/"):
+            return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said)
+        if path.startswith(b"events/"):
             self._events(sock, int(path[7:]))
-        elif path == b"wait":
+            return b""
+        if path == b"wait":
             while not self.hold.wait(0.02):
                 sock.settimeout(0.001)
                 with contextlib.suppress(TimeoutError):
                     if sock.recv(1, socket.MSG_PEEK) == b"":
                         raise ConnectionError("the gateway has gone")
             sock.settimeout(None)
-            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         elif path == b"short":
             time.sleep(0.005)
-            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         else:
             self._write(sock, int(path))
+            return b""
+        return b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
     def _read(self, wire: Wire, fields: dict[bytes, bytes]) -> bytes:
         digest = hashlib.sha256()

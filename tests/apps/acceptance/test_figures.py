@@ -31,6 +31,7 @@ def alone() -> Iterator[Site]:
         yield here
 
 
+@pytest.mark.alone
 def test_the_line_adds_at_most_three_milliseconds(alone: Site) -> None:
     alone.target.default = one_ms
     rounds = added_p50(alone)

@@ -98,6 +98,7 @@ def test_five_hundred_megabytes_stream_through(way: str) -> None:
     assert peak.grown("gateway") <= 60
 
 
+@pytest.mark.alone
 def test_an_event_is_at_the_client_within_fifty_milliseconds() -> None:
     firsts, all_of_them = [], []
     with streams() as target, holding(target) as here:
@@ -204,6 +205,7 @@ def test_no_limit_is_passed_by_four_processes_under_load() -> None:
     assert target.most == 5
 
 
+@pytest.mark.alone
 def test_hold_mode_adds_at_most_1_2_milliseconds() -> None:
     with valkey() as own, site(own, PEAK_MODE="hold") as here:
         here.gateway()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from .bounds import ALL, check
-from .checks import COUNTED, Report, Rules
+from .checks import Report, Rules
 from .history import Event
 from .story import Stories
 
@@ -289,18 +289,6 @@ def test_expired_is_an_end_where_the_time_was_over_and_nothing_was_done() -> Non
     assert caught([*sound(), *asked("e", 3000), told("e", 8000, "expired")]) == set()
     done = [*sound(), *asked("e", 3000), *run("e", 4000, 4000), told("e", 8000, "expired")]
     assert caught(done) == {"C1"}
-
-
-def books(**counts: int) -> Event:
-    """What the queue counted."""
-    none = dict.fromkeys(COUNTED, 0)
-    return {"t": 99 * S + 1, "p": "conductor", "e": "books", **none, **counts}
-
-
-def test_the_books_of_the_queue_balance() -> None:
-    assert caught([*sound(), books(admitted=3, done=3)]) == set()
-    assert caught([*sound(), books(admitted=4, done=3)]) == {"C1"}
-    assert caught([*sound(), books(admitted=4, done=3, cancelled=1)]) == {"C1"}
 
 
 def test_every_check_is_run() -> None:

@@ -91,4 +91,13 @@ def test_one_call_that_has_nothing_to_do_is_no_failure_and_none_that_has_is(
     left = iter(codes)
     monkeypatch.setattr(run, "commands", lambda _: ([["x"]] * len(codes), 60))
     monkeypatch.setattr(run, "_run", lambda *_: next(left))
-    assert run.main([]) == whole
+    assert run.main(["--full"]) == whole
+
+
+@pytest.mark.parametrize(("codes", "whole"), [((1, 0), 0), ((1, 1), 1), ((2,), 2)])
+def test_what_failed_in_the_first_tier_runs_once_more(
+    codes: tuple[int, ...], whole: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter(codes)
+    monkeypatch.setattr(run, "_run", lambda *_: next(left))
+    assert (run.main([]), list(left)) == (whole, [])

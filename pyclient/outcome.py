@@ -22,7 +22,8 @@ from .model import Outcome
 
 log = logging.getLogger("pyclient.outcome")
 
-_DONE = b"done\n"
+DONE = b"done\n"
+"""How the value of a task that was done begins."""
 
 _ERRORS: dict[str, tuple[type[TaskError], str]] = {
     "failed": (TaskFailed, "the handler failed"),
@@ -68,9 +69,9 @@ class Bodies:
 
     async def result(self, task_id: str, value: bytes, *, timeout: float = 30.0) -> bytes:
         """The inline body of a `done` value; raises what another outcome stands for."""
-        if not value.startswith(_DONE):
+        if not value.startswith(DONE):
             raise error_of(task_id, Outcome.of(value))
-        body = value[len(_DONE) :]
+        body = value[len(DONE) :]
         if not is_large(body):
             return body
         key = self._keys.answer_body(task_id)

@@ -12,7 +12,7 @@ from .errors import PeakError
 from .keys import new_task_id
 from .line import Line
 from .model import Profile
-from .outcome import is_large
+from .outcome import DONE, is_large
 from .profiles import keep_of, profile_of, to_ms, with_key
 from .ticket import Ticket
 
@@ -20,7 +20,6 @@ ATTEMPTS = 3
 _CHUNK = 1024
 _LEAST_S = 0.25
 _AFTER_S = 0.05
-_DONE = len("done\n")
 
 
 async def exchange(
@@ -50,7 +49,7 @@ async def exchange(
         line.deadlines.discard(entry, slot)
         if look is not None:
             look.cancel()
-        if large or is_large(value[_DONE : _DONE + 1]):
+        if large or is_large(value[len(DONE) : len(DONE) + 1]):
             _tidy(line, task_id, entry)
 
 

@@ -14,10 +14,7 @@ local function wake(q)
   if q.limit > 0 and redis.call('ZCARD', q.prefix .. 'leases') >= q.limit then
     return
   end
-  local lowest = 9
-  for digit in q.levels:gmatch('%d') do
-    lowest = math.min(lowest, tonumber(digit))
-  end
+  local lowest = digits_of(q.levels)[1]
   for digit in q.wakes:gmatch('%d') do
     if tonumber(digit) >= lowest then
       local key = q.prefix .. 'wake:' .. digit

@@ -100,8 +100,8 @@ HINTS = (
     Mutant(
         "only the widest workers are woken",
         "lib/wake.lua",
-        "lowest = math.min(lowest",
-        "lowest = math.max(lowest",
+        "lowest = digits_of(q.levels)[1]",
+        "lowest = digits_of(q.levels)[#q.levels]",
         "workers for urgent levels sleep",
     ),
     Mutant(

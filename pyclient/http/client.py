@@ -106,8 +106,10 @@ class HttpClient:
             reused = connection is not None
             connection = connection or await self._connect(target, loop, timeout)
             stream = Stream(connection, loop)
-            how = {"head_only": request.method == b"HEAD", "idle": idle, "may_upgrade": may_upgrade}
-            connection.start(stream, timeout=timeout, **how)
+            head_only = request.method == b"HEAD"
+            connection.start(
+                stream, head_only=head_only, timeout=timeout, idle=idle, may_upgrade=may_upgrade
+            )
             if body is None:
                 _send(connection, wire_head(target, request, upgrade=may_upgrade), request.body)
             else:

@@ -1,7 +1,8 @@
 """Reads `lua/`, bundles each command with its includes, and knows what its header says.
 
 A bundle is a pure function of the files: shebang, includes in order (each once, before the
-command; lazy ones inside of their own function), the command; comments and blank lines dropped.
+command; lazy ones inside of their own function), the command; comments, blank lines and functions
+that nothing in the bundle calls are dropped, and constants put where they are used.
 Its SHA1 is its address in Redis, so two releases live side by side. `Script.locate` turns a line
 of a bundle into file and line.
 """
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .bundle import Row, code_of, refuse_globals, with_constants, without_idle
 from .errors import ConfigError
 
 _TAG = re.compile(r"^-- @(\w+)\s+(.*\S)\s*$")
@@ -132,17 +134,14 @@ def read_header(path: Path) -> Header:
 
 def _bundle(path: Path, root: Path, overrides: Mapping[str, Path]) -> Script:
     header = read_header(path)
-    rows = [(f"cmd/{path.name}", 1, _FLAGS[header.kind])]
-    rows += _Bundler(path, header, root, overrides).rows()
-    lines = [code for _, _, code in rows]
-    places = [(file, number) for file, number, _ in rows]
+    rows = [Row(f"cmd/{path.name}", 1, _FLAGS[header.kind])]
+    rows += with_constants(without_idle([*_Bundler(path, header, root, overrides).rows()]))
+    lines = [row.code for row in rows]
+    places = [(row.file, row.number) for row in rows]
     text = ("\n".join(lines) + "\n").encode()
-    _refuse_globals(path, lines, places)
+    refuse_globals(path, lines, places)
     sha = hashlib.sha1(text, usedforsecurity=False).hexdigest()
     return Script(path.stem, text, sha, header, tuple(places))
-
-
-_Row = tuple[str, int, str]
 
 
 class _Bundler:
@@ -160,11 +159,11 @@ class _Bundler:
         self._eager = self._reached([n for n in header.includes if n not in header.lazy])
         self._done: set[str] = set()
 
-    def rows(self) -> Iterator[_Row]:
+    def rows(self) -> Iterator[Row]:
         """File, line and code, line by line."""
         for name in (*self._header.includes, *self._header.lazy):
             yield from self._include(name)
-        yield from _code(f"cmd/{self._path.name}", self._path)
+        yield from code_of(f"cmd/{self._path.name}", self._path)
 
     def _file(self, name: str) -> Path:
         file = self._overrides.get(name, self._root / "lib" / f"{name}.lua")
@@ -184,7 +183,7 @@ class _Bundler:
             found.append(name)
         return list(dict.fromkeys(found))
 
-    def _include(self, name: str) -> Iterator[_Row]:
+    def _include(self, name: str) -> Iterator[Row]:
         if name in self._done:
             return
         self._done.add(name)
@@ -194,60 +193,20 @@ class _Bundler:
             if not lazy or other in self._eager or other in self._header.lazy:
                 yield from self._include(other)
         if not lazy:
-            yield from _code(f"lib/{name}.lua", self._file(name))
+            yield from code_of(f"lib/{name}.lua", self._file(name))
             return
         mine = [one for one in inner if one not in self._eager and one not in self._header.lazy]
-        rows = [row for one in (*mine, name) for row in _code(f"lib/{one}.lua", self._file(one))]
+        rows = [row for one in (*mine, name) for row in code_of(f"lib/{one}.lua", self._file(one))]
         yield from self._wrapped(name, rows)
 
-    def _wrapped(self, name: str, rows: list[_Row]) -> Iterator[_Row]:
+    def _wrapped(self, name: str, rows: list[Row]) -> Iterator[Row]:
         begin = f"local function {name}("
-        entry = next((row for row in reversed(rows) if row[2].startswith(begin)), None)
+        entry = next((row for row in reversed(rows) if row.code.startswith(begin)), None)
         if entry is None:
             raise ConfigError(f"lua/lib/{name}.lua: expected '{begin}…)', since it is lazy")
-        file, number, code = entry
-        yield file, number, f"{begin}...)"
+        yield Row(entry.file, entry.number, f"{begin}...)")
         for row in rows:
-            yield row if row is not entry else (file, number, code.replace(name, "now", 1))
-        yield file, number, "return now(...)"
-        yield file, number, "end"
-
-
-def _code(label: str, file: Path) -> Iterator[_Row]:
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        code = line.strip()
-        if code and not code.startswith("--"):
-            yield label, number, code
-
-
-_KNOWN = set(
-    """and break do else elseif end false for function if in local nil not or repeat return then
-    true until while redis struct bit KEYS ARGV math string table tonumber tostring type unpack
-    pairs ipairs next select error""".split()
-)
-_STRINGS = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
-_NAME = re.compile(r"(?<![.:\w])([A-Za-z_]\w*)")
-_LOCAL = re.compile(r"\blocal\s+(?!function)([\w\s,]+?)(?:=|$)")
-_FUNCTION = re.compile(r"\bfunction\s*([\w.]*)\s*\(([^)]*)\)")
-_FOR = re.compile(r"\bfor\s+([\w\s,]+?)\s*(?:=|\bin\b)")
-
-
-def _refuse_globals(path: Path, lines: list[str], places: list[tuple[str, int]]) -> None:
-    """Refuse a name that is never declared anywhere in the bundle: a script that meets an
-    undefined global raises half-way, after its first writes (found by a property test).
-    luacheck does the exact job in CI; this runs at every load."""
-    code = [_STRINGS.sub("''", line).split("--")[0] for line in lines[1:]]
-    known = set(_KNOWN)
-    for line in code:
-        for match in (*_LOCAL.finditer(line), *_FOR.finditer(line)):
-            known.update(name.strip() for name in match.group(1).split(","))
-        for match in _FUNCTION.finditer(line):
-            known.add(match.group(1).split(".")[0])
-            known.update(name.strip() for name in match.group(2).split(","))
-    for index, line in enumerate(code, 1):
-        for match in _NAME.finditer(line):
-            name, after = match.group(1), line[match.end() :].lstrip()
-            field_key = after.startswith("=") and not after.startswith("==")
-            if name not in known and not field_key:
-                file, number = places[index]
-                raise ConfigError(f"lua/{file}:{number}: {name!r} is not defined ({path.name})")
+            code = row.code if row is not entry else entry.code.replace(name, "now", 1)
+            yield row._replace(code=code, owner="" if row.owner == name else row.owner)
+        yield Row(entry.file, entry.number, "return now(...)")
+        yield Row(entry.file, entry.number, "end")

@@ -75,11 +75,8 @@ end
 
 -- The open place that a task takes over; of one call only the first takes it.
 local function find_place(p, id, placed)
-  if not p.place or placed[p.place] then
-    return nil
-  end
   local tail = '|' .. caller .. '|' .. p.route
-  local score = redis.call('ZSCORE', q.prefix .. 'places', p.place .. tail)
+  local score = not placed[p.place] and redis.call('ZSCORE', q.prefix .. 'places', p.place .. tail)
   if not score or p.place ~= id and redis.call('HEXISTS', q.prefix .. 'tasks', p.place) == 1 then
     return nil
   end
@@ -88,7 +85,7 @@ end
 
 local function bucket_refusal(p)
   local worst = 0
-  for i = 1, p.take and #p.take or 0 do
+  for i = 1, #p.take do
     local wait = bucket_wait(p.take[i][1], p.take[i][2])
     if not wait then
       return 'NEVER'
@@ -116,40 +113,41 @@ local function refusal(t, state)
   if p.keep == 0 and not has_inbox(q, caller) then
     return 'NOINBOX'
   end
-  t.place = find_place(p, t.id, state.placed)
-  local word = bucket_refusal(p)
+  t.place = p.place and find_place(p, t.id, state.placed)
+  local word = p.take and bucket_refusal(p)
   if not word and not t.place then
     word = no_room(q, p.level, q.routes[p.route])
     if word then
       word = ('%s %.0f'):format(word, retry_ms(q, gap_of(q, state.pace, p)))
     end
   end
-  return word or too_late(q, state.pace, p)
+  return word or p.due_ms > 0 and too_late(q, state.pace, p)
 end
 
 -- Count one task in, so that the next of this call is judged with it.
 local function accept(t, state)
-  local p, r = t.p, q.routes[t.route]
+  local p, store, ahead = t.p, state.store, state.pace.taken
   state.seen[t.id] = true
   t.tick = next_tick(q)
   if t.place then
     state.moved[#state.moved + 1] = t.place
     state.placed[p.place] = true
   else
-    add_living(r, 1)
+    add_living(q.routes[p.route], 1)
     q.taken = q.taken + 1
   end
-  state.pace.taken[p.level] = (state.pace.taken[p.level] or 0) + 1
-  for i = 1, p.take and #p.take or 0 do
-    bucket_take(p.take[i][1], p.take[i][2])
+  ahead[p.level] = (ahead[p.level] or 0) + 1
+  if p.take then
+    for i = 1, #p.take do
+      bucket_take(p.take[i][1], p.take[i][2])
+    end
   end
   if p.same then
     state.same[p.same] = t.id .. p.digest
   end
-  state.store[#state.store + 1] = t.id
-  state.store[#state.store + 1] = struct.pack('>BBBBBI7', 1, 0, p.level, p.tries, 0, t.tick)
-    .. p.tail
-    .. t.body
+  local n = #store
+  store[n + 1] = t.id
+  store[n + 2] = struct.pack('>BBBBBI7', 1, 0, p.level, p.tries, 0, t.tick) .. p.tail .. t.body
   state.taken[#state.taken + 1] = t
 end
 

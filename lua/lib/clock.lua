@@ -2,5 +2,5 @@
 
 local function now_us()
   local t = redis.call('TIME')
-  return (tonumber(t[1]) - 1735689600) * 1000000 + tonumber(t[2])
+  return (t[1] - 1735689600) * 1000000 + t[2]
 end

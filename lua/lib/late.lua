@@ -33,9 +33,6 @@ local function ahead_of(q, pace, p)
 end
 
 local function too_late(q, pace, p)
-  if p.due_ms == 0 then
-    return nil
-  end
   local ahead = ahead_of(q, pace, p)
   local s = ahead > 0 and service_of(q, pace, p.route)
   if not s or s.count < 20 then

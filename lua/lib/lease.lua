@@ -8,12 +8,13 @@ local function lease(q, tasks, caller)
     return
   end
   local runs, ends, expiry, text = {}, {}, nil, nil
+  local longest = q.now + q.lease
   for i = 1, #tasks do
     local t = tasks[i]
     t.fence = next_tick(q)
     t.attempt = t.attempts + 1
     local hard = q.now + t.run_ms
-    local last = math.min(hard, q.now + q.lease)
+    local last = hard < longest and hard or longest
     if last ~= expiry then
       expiry, text = last, ('%d'):format(last)
       due_at(q, last)

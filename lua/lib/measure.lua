@@ -3,40 +3,35 @@
 
 local SPAN, ROUTES = 64, 1000
 
-local function save_pace(q, paces)
-  local parts = {}
-  for level = 0, 9 do
-    local p = paces[level]
-    if p then
-      parts[#parts + 1] = struct.pack('>BI5I7', level, math.min(p.gap, 1099511627775), p.last)
-    end
-  end
-  q.pace = table.concat(parts)
-end
-
 local function floor(x)
   return x - x % 1
 end
 
 -- `left` counts the tasks of each level that have just ended.
 local function note_pace(q, left)
-  local paces, waiting = read_pace(q), {}
-  for _, level in ipairs(digits_of(q.levels)) do
+  local paces, waiting, parts = read_pace(q), {}, {}
+  for digit in q.levels:gmatch('%d') do
+    local level = digit + 0
     waiting[level] = true
+    paces[level] = paces[level] or { gap = 0, last = 0 }
   end
   for level = 0, 9 do
-    local n, p, waits = left[level] or 0, paces[level], waiting[level]
-    if p and p.last > 0 and n > 0 then
-      local elapsed = math.max(q.us - p.last, 0)
-      p.gap = p.gap == 0 and floor(elapsed / n) or floor(p.gap + (elapsed - n * p.gap) / SPAN)
-    end
-    if waits and (n > 0 or not p or p.last == 0) then
-      paces[level] = { gap = p and p.gap or 0, last = q.us }
-    elseif not waits and p then
-      p.last = 0
+    local p = paces[level]
+    if p then
+      local n = left[level] or 0
+      if p.last > 0 and n > 0 then
+        local elapsed = math.max(q.us - p.last, 0)
+        p.gap = p.gap == 0 and floor(elapsed / n) or floor(p.gap + (elapsed - n * p.gap) / SPAN)
+      end
+      if not waiting[level] then
+        p.last = 0
+      elseif n > 0 or p.last == 0 then
+        p.last = q.us
+      end
+      parts[#parts + 1] = struct.pack('>BI5I7', level, math.min(p.gap, 1099511627775), p.last)
     end
   end
-  save_pace(q, paces)
+  q.pace = table.concat(parts)
 end
 
 -- `runs` are run records whose work has just ended: a run began at its fence.

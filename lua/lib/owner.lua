@@ -4,11 +4,17 @@
 -- and UNREAD more: who has not been heard of for a lease is gone, what it has not read is not.
 
 local function has_inbox(q, inbox)
-  q.owners = q.owners or {}
-  if q.owners[inbox] == nil then
-    q.owners[inbox] = redis.call('PTTL', q.prefix .. 'inbox:' .. inbox) > UNREAD
+  local owners = q.owners
+  if not owners then
+    owners = {}
+    q.owners = owners
   end
-  return q.owners[inbox]
+  local alive = owners[inbox]
+  if alive == nil then
+    alive = redis.call('PTTL', q.prefix .. 'inbox:' .. inbox) > UNREAD
+    owners[inbox] = alive
+  end
+  return alive
 end
 
 local function is_watched(q, id)

@@ -6,51 +6,17 @@ local BIG = 4503599627370496 -- 2^52: later than any time
 local STRICT = 562949953421312 -- 2^49, as a level step: no age makes up for a level
 local CONF = '>BBBBI4I4I4I7BBc0Bc0'
 local CLOCK = '>BI7I6I6I6I6I7I4I6I6I6I6I6I6I6I6I6I6Bc0Bc0Bc0Bc0'
+local NEW_CLOCK = 106 -- bytes behind the schema that say 0, of a queue without a clock
 local PULL, HOLD = 1, 2
 local UNREAD = 60000 -- so long an answer is kept for an owner that is gone, in or beside its inbox
 local PAUSED, CLOSED = 1, 2
 
-local function new_conf()
-  return struct.pack(CONF, 1, 0, 0, 0, 15000, 0, 10000, STRICT, 0, 0, '', 0, '')
-end
-
-local function new_clock()
-  return struct.pack(
-    CLOCK,
-    1,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    '',
-    0,
-    '',
-    0,
-    '',
-    0,
-    ''
-  )
-end
-
 -- All fields of both records at once: a table that grows field by field is copied seven times.
 local function read_queue()
   local prefix = KEYS[1]
-  local conf = redis.call('HGET', prefix .. 'conf', 'q') or new_conf()
-  local clock = redis.call('GET', prefix .. 'clock') or new_clock()
+  local conf = redis.call('HGET', prefix .. 'conf', 'q')
+    or struct.pack(CONF, 1, 0, 0, 0, 15000, 0, 10000, STRICT, 0, 0, '', 0, '')
+  local clock = redis.call('GET', prefix .. 'clock') or '\1' .. ('\0'):rep(NEW_CLOCK)
   local schema, mode, order, state, lease, limit, capacity, step, caps, reserve, reason =
     struct.unpack(CONF, conf)
   if schema > 1 then

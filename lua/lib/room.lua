@@ -15,21 +15,23 @@ local function count_waiting(q)
   return q.waited + q.taken
 end
 
-local function mark_of(q, level)
-  if not q.marks then
-    q.marks = {}
-    for mark in q.reserve:gmatch('%d+') do
-      q.marks[#q.marks + 1] = tonumber(mark)
-    end
+-- How much may wait, by level + 1, before one more of it is refused; of others the capacity.
+local function read_bounds(q)
+  local bounds = {}
+  for mark in q.reserve:gmatch('%d+') do
+    bounds[#bounds + 1] = q.capacity - mark
   end
-  return q.marks[level + 1] or 0
+  q.bounds = bounds
+  return bounds
 end
 
 -- The refusal of one more task or place, or nil.
 local function no_room(q, level, r)
-  local bound = q.capacity - mark_of(q, level)
-  if q.capacity > 0 and q.living + q.places + q.taken >= bound and count_waiting(q) >= bound then
-    return 'FULL'
+  if q.capacity > 0 then
+    local bound = (q.bounds or read_bounds(q))[level + 1] or q.capacity
+    if q.living + q.places + q.taken >= bound and count_waiting(q) >= bound then
+      return 'FULL'
+    end
   end
   if r.room > 0 and r.living >= r.room then
     return 'ROOM'

@@ -27,8 +27,8 @@ local function load_routes(q, names)
       r.living, r.running, at = struct.unpack('>I4I4', rows[i])
       r.levels = rows[i]:sub(at)
     end
-    r.cap = tonumber(caps[2 * i - 1] or 0)
-    r.room = tonumber(caps[2 * i] or 0)
+    r.cap = (caps[2 * i - 1] or 0) + 0
+    r.room = (caps[2 * i] or 0) + 0
   end
 end
 

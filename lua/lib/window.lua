@@ -11,7 +11,7 @@ local function more_members(q, level)
   local names = {}
   for i = 1, #rows, 2 do
     level.members[from + (i + 1) / 2] = rows[i]
-    level.heads[from + (i + 1) / 2] = tonumber(rows[i + 1])
+    level.heads[from + (i + 1) / 2] = rows[i + 1] + 0
     if rows[i] ~= '*' then
       names[#names + 1] = rows[i]
     end
@@ -36,7 +36,7 @@ local function read_lane(lane, want)
   lane.whole = lane.count <= want
   for i = 1, lane.count do
     lane.ids[i] = rows[2 * i - 1]
-    lane.ticks[i] = tonumber(rows[2 * i])
+    lane.ticks[i] = rows[2 * i] + 0
   end
 end
 

@@ -22,7 +22,7 @@ ALL = (*PRODUCT, "tests", "bench", "examples", ".ci")
 ROWS = """
     errors model collector _asgi_watch embedded_guard
     durability
-    settings_parse
+    settings_parse bundle
     address keys scripts replies settings_table embedded_process sweeper problem
     codec entry link embedded numbered settings profiles commands
     kept deadlines

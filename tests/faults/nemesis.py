@@ -14,6 +14,7 @@ from .stand import Stand
 from .waiting import until_done
 
 _WORKERS = 4
+_AWAY_S, _FROZEN_S = 2.0, 3.0  # the longest
 
 
 class Nemesis:
@@ -43,6 +44,19 @@ class Nemesis:
         fault()
         self.done[fault.__name__] += 1
         until_done(self._stand, 90)
+
+    def stretch(self, times: int) -> None:
+        """The longest outages of all, so that whoever waits has had its largest crowd: memory that
+        an allocator keeps from then on is no growth later."""
+        for _ in range(times):
+            with self._stand.broken("away"):
+                self._server.kill()
+                time.sleep(_AWAY_S)
+                self._server.start()
+            until_done(self._stand, 90)
+            with self._stand.broken("away"), self._server.paused():
+                time.sleep(_FROZEN_S)
+            until_done(self._stand, 90)
 
     def staff(self) -> None:
         """As many workers as there should be."""
@@ -80,13 +94,13 @@ class Nemesis:
         """kill -9, and a start after up to two seconds."""
         with self._stand.broken("away"):
             self._server.kill()
-            time.sleep(self._random.uniform(0, 2))
+            time.sleep(self._random.uniform(0, _AWAY_S))
             self._server.start()
 
     def freeze_redis(self) -> None:
         """SIGSTOP for up to three seconds."""
         with self._stand.broken("away"), self._server.paused():
-            time.sleep(self._random.uniform(0, 3))
+            time.sleep(self._random.uniform(0, _FROZEN_S))
 
     def pause_writes(self) -> None:
         """CLIENT PAUSE WRITE for up to two seconds."""

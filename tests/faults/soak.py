@@ -1,7 +1,8 @@
 """`./peak faults --soak MINUTES`: a random nemesis for a long time, and nothing may add up.
 
 Memory and file descriptors are those of the processes that are never harmed (a client and a
-gateway), each looked at when a third of the time has passed and at the end. Redis is measured at
+gateway), each looked at when a third of the time has passed and at the end; the longest outages
+come before, since a crowd leaves its mark on an allocator for good. Redis is measured at
 rest, before and after, without the keys that have a TTL.
 """
 
@@ -24,7 +25,7 @@ from .waiting import until_done
 
 _MOST = 0.02
 _LEASE_S = 5.0  # longer than any outage by the nemesis
-_GRAIN = 1 << 20  # what an allocator takes at a time is no growth
+_STRETCH = 5
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def _soak(trial: Trial, seconds: float, seed: int) -> None:
         immortal: dict[str, Process] = {"gateway": gateway, "client": client}
         stand.browse(rate=10, deadline_s=95)
         until_done(stand)
+        nemesis.stretch(_STRETCH)
         sizes = _strike(trial, nemesis, seconds, immortal)
         stand.rest()
         _compare(trial, sizes)
@@ -100,7 +102,7 @@ def _compare(trial: Trial, sizes: dict[str, list[Size]]) -> None:
             f"{files[0]} → {files[1]} file descriptors under load"
         )
         trial.note(text)
-        trial.expect(that=last - first <= max(_MOST * first, _GRAIN), what=f"grown: {text}")
+        trial.expect(that=last - first <= _MOST * first, what=f"grown: {text}")
 
 
 def _files(trial: Trial, before: int, gateway: Process) -> None:

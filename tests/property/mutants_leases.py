@@ -31,8 +31,8 @@ LEASES = (
     Mutant(
         "one lease above a route's limit",
         "lib/routes.lua",
-        "r.cap = tonumber(caps[2 * i - 1] or 0)",
-        "r.cap = tonumber(caps[2 * i - 1] or -1) + 1",
+        "r.cap = (caps[2 * i - 1] or 0) + 0",
+        "r.cap = (caps[2 * i - 1] or -1) + 1",
         "more of one route runs than it can take",
         first=True,
     ),
@@ -46,7 +46,7 @@ LEASES = (
     Mutant(
         "lease beyond the hard deadline",
         "lib/lease.lua",
-        "local last = math.min(hard, q.now + q.lease)",
+        "local last = hard < longest and hard or longest",
         "local last = q.now + q.lease",
         "a task runs longer than it may",
     ),

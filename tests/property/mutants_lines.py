@@ -66,8 +66,8 @@ ROUTES = (
     Mutant(
         "no reserve",
         "lib/room.lua",
-        "local bound = q.capacity - mark_of(q, level)",
-        "local bound = q.capacity",
+        "(q.bounds or read_bounds(q))[level + 1] or q.capacity",
+        "q.capacity",
         "the reserve of urgent levels is used up by others",
     ),
     Mutant(

@@ -1,9 +1,9 @@
 """Runs the tests: the first tier, or everything with `--full`. Other arguments go to pytest.
 
 The first tier is meant to take ten minutes on two idle cores and is ended after 25, the full one
-after 60, because a suite that hangs says nothing. In the first tier what failed runs a second
-time, alone: on a busy machine a test of processes can meet its deadline by no fault of its own.
-It is named either way, and one that fails twice fails the run. The full one runs those of
+after 60, because a suite that hangs says nothing. What failed runs a second time, alone: on a busy
+machine a test of processes can meet its deadline by no fault of its own. It is named either way,
+and one that fails twice fails the run. The full one runs those of
 the first tier that use the fixture `server` a second time, on the machine's redis-server and in
 RESP2, and those among them that go the ways of the apps a third time, as users of the roles.
 What another server can't change, as that a mutant is caught, is marked `once`; what measures
@@ -64,11 +64,10 @@ def main(arguments: Sequence[str]) -> int:
     codes = []
     for call in calls:
         codes.append(_run(call, until))
-        if codes[-1] == 1 and not arguments:
+        if codes[-1] == 1 and arguments in ([], ["--full"]):
             print("tests/run.py: the tests that failed above run once more, alone", flush=True)
-            again = ["--last-failed", "--last-failed-no-failures", "none", "-rA"]
-            alone = [sys.executable, "-m", "pytest", *again, *_only("not full", [])]
-            codes[-1] = _run(alone, until)
+            again = ["--last-failed", "--last-failed-no-failures", "none", "-rA", "-n", "0"]
+            codes[-1] = _run([*call, *again], until)
         if codes[-1] in (124, 130):
             break
     if set(codes) != {NOTHING_RAN}:  # a selection may leave some of the calls nothing

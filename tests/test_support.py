@@ -83,7 +83,7 @@ def test_a_debugger_gets_a_single_process() -> None:
 
 
 @pytest.mark.parametrize(
-    ("codes", "whole"), [((0, 5, 0), 0), ((5, 5), 5), ((0, 1, 5, 2), 1), ((0, 124, 0), 124)]
+    ("codes", "whole"), [((0, 5, 0), 0), ((5, 5), 5), ((0, 3, 5, 2), 3), ((0, 124, 0), 124)]
 )
 def test_one_call_that_has_nothing_to_do_is_no_failure_and_none_that_has_is(
     codes: tuple[int, ...], whole: int, monkeypatch: pytest.MonkeyPatch
@@ -101,3 +101,21 @@ def test_what_failed_in_the_first_tier_runs_once_more(
     left = iter(codes)
     monkeypatch.setattr(run, "_run", lambda *_: next(left))
     assert (run.main([]), list(left)) == (whole, [])
+
+
+@pytest.mark.parametrize(("second", "whole"), [(0, 0), (1, 1)])
+def test_what_failed_runs_once_more_with_the_same_options_and_alone(
+    second: int, whole: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+    codes = {"--served": (1, second), "last": (0, 0)}
+
+    def run_call(call: list[str], _until: float) -> int:
+        ran.append(call)
+        return codes[call[0]]["--last-failed" in call]
+
+    monkeypatch.setattr(run, "commands", lambda _: ([["--served"], ["last"]], 60))
+    monkeypatch.setattr(run, "_run", run_call)
+    assert run.main(["--full"]) == whole
+    assert [call[0] for call in ran] == ["--served", "--served", "last"]
+    assert ran[1][-2:] == ["-n", "0"]

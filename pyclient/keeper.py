@@ -27,32 +27,27 @@ class Keeper:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._ended = asyncio.Event()
-        self._jobs: dict[Job, asyncio.Task[None]] = {}
-        self._conn: Connection | None = None
+        self._lock = threading.Lock()
+        self._life: _Life | None = None
+        self._asked = 0
 
     def add(self, job: Job) -> None:
         """Run `job` now and whenever it asks for. Errors are logged, and it runs again soon."""
-        if self._thread is None or not self._thread.is_alive():
-            loop, self._ended = asyncio.new_event_loop(), asyncio.Event()
-            thread = threading.Thread(
-                target=self._main, args=(loop, self._ended), name="peak-keeper", daemon=True
-            )
-            try:
-                thread.start()
-            except BaseException:
-                loop.close()
-                raise
-            self._loop, self._thread = loop, thread
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._begin, job)
+        with self._lock:
+            life = self._life
+            if life is None or life.over or not life.thread.is_alive():
+                life = self._life = _Life(self._url, self._lock)
+            self._asked += 1
+            life.wanted[job] = self._asked
+            life.loop.call_soon_threadsafe(life.begin, job)
 
     def remove(self, job: Job) -> None:
         """End a job; unknown ones are ignored."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._end, job)
+        with self._lock:
+            life = self._life
+            if life is not None and not life.over:
+                life.wanted.pop(job, None)
+                life.loop.call_soon_threadsafe(life.end, job)
 
     def soon(self, job: Job) -> None:
         """Run a job now rather than when it asked for."""
@@ -61,35 +56,77 @@ class Keeper:
 
     def stop(self) -> None:
         """End all jobs and the thread; waits for it (it closes its sockets)."""
-        thread, self._thread = self._thread, None
-        loop, self._loop = self._loop, None
-        if thread is None or loop is None:
-            return
+        with self._lock:
+            life, self._life = self._life, None
+            if life is None:
+                return
+            if not life.over:
+                life.over = True
+                life.loop.call_soon_threadsafe(life.ended.set)
+        life.thread.join()
+
+
+class _Life:
+    """One run of the thread: loop, connection and tasks are its own, so that one that ends and the
+    next share nothing. `wanted` (jobs, and the number of the last time each was asked for) and
+    `over` belong to the keeper's lock: a thread decides to end only while nobody wants anything of
+    it, and is asked for nothing from then on."""
+
+    def __init__(self, url: str, lock: threading.Lock) -> None:
+        self._url = url
+        self._lock = lock
+        self.wanted: dict[Job, int] = {}
+        self.over = False
+        self.ended = asyncio.Event()
+        self.loop = asyncio.new_event_loop()
+        self._tasks: dict[Job, asyncio.Task[None]] = {}
+        self._conn: Connection | None = None
+        self.thread = threading.Thread(target=self._main, name="peak-keeper", daemon=True)
         try:
-            loop.call_soon_threadsafe(self._ended.set)
-        except RuntimeError:
-            pass  # the last job has done, and the thread ends by itself
-        thread.join()
+            self.thread.start()
+        except BaseException:
+            self.loop.close()
+            raise
 
-    def _begin(self, job: Job) -> None:
-        if job not in self._jobs:
-            self._jobs[job] = asyncio.get_running_loop().create_task(self._repeat(job))
+    def begin(self, job: Job) -> None:
+        """In the loop: run it, if it does not run yet."""
+        if not self.over and job not in self._tasks:
+            self._tasks[job] = self.loop.create_task(self._repeat(job))
 
-    def _end(self, job: Job) -> None:
-        task = self._jobs.pop(job, None)
+    def end(self, job: Job) -> None:
+        """In the loop: run it no more."""
+        task = self._tasks.pop(job, None)
         if task is not None:
             task.cancel()
+
+    def _main(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_until_complete(self._live())
+        finally:
+            self.loop.close()
+
+    async def _live(self) -> None:
+        await self.ended.wait()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._conn is not None:
+            await self._conn.aclose()
 
     async def _repeat(self, job: Job) -> None:
         failing = False
         while True:
-            pause: float | None = _RETRY_S
+            asked, pause = self.wanted.get(job), _RETRY_S
             try:
                 if self._conn is None:
                     self._conn = Connection(self._url, client_name="peak-keeper")
                 await self._conn.open()
-                pause = await job(self._conn)
-                failing = False
+                again = await job(self._conn)
+                if again is None:
+                    break
+                pause, failing = again, False
             except PeakError as error:
                 log.log(
                     logging.DEBUG if failing else logging.WARNING, "can't keep alive: %s", error
@@ -97,30 +134,20 @@ class Keeper:
                 failing = True
             except Exception:
                 log.exception("can't keep alive, by a mistake of this program")
-            if pause is None:
-                break
             await asyncio.sleep(pause)
-        self._jobs.pop(job, None)
-        if not self._jobs:
-            self._ended.set()
+        self._done(job, asked)
 
-    def _main(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
-        asyncio.set_event_loop(loop)
-        try:
-            loop.run_until_complete(self._live(ended))
-        finally:
-            loop.close()
-
-    async def _live(self, ended: asyncio.Event) -> None:
-        await ended.wait()
-        tasks = list(self._jobs.values())
-        self._jobs.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._conn is not None:
-            await self._conn.aclose()
-            self._conn = None
+    def _done(self, job: Job, asked: int | None) -> None:
+        """It wants to run no more; but if it was asked for while it ran, it may not know yet."""
+        self._tasks.pop(job, None)
+        with self._lock:
+            if self.wanted.get(job, asked) != asked:
+                self.begin(job)
+                return
+            self.wanted.pop(job, None)
+            if not self.wanted:
+                self.over = True
+                self.ended.set()
 
 
 def call_soon(

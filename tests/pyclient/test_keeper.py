@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import subprocess
 import sys
 import threading
@@ -141,6 +142,35 @@ def test_the_thread_ends_with_the_last_job_and_begins_with_the_next(server: Serv
     keeper.stop()  # a second time: nothing
     keeper.remove(job)
     assert threads() == []
+
+
+def test_a_job_that_comes_while_the_thread_ends_runs_as_well(server: Server) -> None:
+    keeper, pause = Keeper(server.url), random.Random(1)
+    for _ in range(300):
+        job = Job(None)
+        keeper.add(job)
+        until(lambda job=job: job.at)  # type: ignore[misc]
+        if pause.random() < 0.7:
+            time.sleep(pause.random() * 0.001)  # about as long as a thread takes to end
+    keeper.stop()
+    assert threads() == []
+
+
+@pytest.mark.parametrize("how", ["add", "soon"])
+def test_a_job_that_is_asked_for_while_it_ends_runs_again(server: Server, how: str) -> None:
+    keeper = Keeper(server.url)
+    ran: list[int] = []
+
+    async def job(conn: Connection) -> float | None:
+        ran.append(len(ran))
+        if len(ran) == 1:
+            getattr(keeper, how)(job)
+            return None
+        return 60.0
+
+    keeper.add(job)
+    until(lambda: len(ran) == 2)
+    keeper.stop()
 
 
 def test_stopping_after_the_last_job_has_done_is_no_error(server: Server) -> None:

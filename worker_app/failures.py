@@ -19,7 +19,7 @@ def describe(error: BaseException) -> str:
     """`<class>: <text>`, whatever the error's own `__str__` does."""
     try:
         text = str(error)
-    except Exception:  # the handler's own class may be broken
+    except BaseException:  # the handler's own class may be broken, or exit there
         text = "(its text can't be had)"
     if not isinstance(error, Retry | RemoteError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -15,6 +15,7 @@ class View:
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
+        self._left = False
         self.live = out.isatty() and os.environ.get("TERM") != "dumb"
 
     def say(self, text: str = "") -> None:
@@ -35,12 +36,13 @@ class View:
             self._write("\n")
 
     def _write(self, text: str) -> None:
+        if self._left:
+            return
         try:
             self._out.write(text)
             self._out.flush()
         except BrokenPipeError:
-            # Nobody looks any more; the work goes on.
-            self._out = open(os.devnull, "w")  # noqa: SIM115
+            self._left = True  # nobody looks any more; the work goes on
 
 
 def progress_line(

@@ -47,6 +47,9 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Collect until the answer is whole."""
+        if self._heard is None:
+            self.abort()  # nobody asked: it could be taken for the next answer
+            return
         self._data += data
         head = self._data.find(b"\r\n\r\n")
         if head < 0:
@@ -66,12 +69,12 @@ class Wire(asyncio.Protocol):
     def _ended(self, head: bytes) -> None:
         retry = _RETRY.search(head)
         heard, self._heard = self._heard, None
+        assert heard is not None
         if _CLOSE.search(head):
             self.abort()
-        elif self._transport is not None:
+        else:
             self._wires.free(self)
-        if heard:
-            heard(Answer(int(head[9:12]), int(retry[1]) if retry else None))
+        heard(Answer(int(head[9:12]), int(retry[1]) if retry else None))
 
     def abort(self) -> None:
         """Give up: what is on it is not answered any more."""
@@ -120,9 +123,13 @@ class Wires:
 
     def lost(self, wire: Wire) -> None:
         """A wire is gone."""
-        self._open -= 1
         if wire in self._idle:
             self._idle.remove(wire)
+        self._gone()
+
+    def _gone(self) -> None:
+        """There is room for another connection."""
+        self._open -= 1
         while self._waiting and self._open < self._limit:
             errand = self._waiting.popleft()
             if not errand.dropped:
@@ -140,9 +147,9 @@ class Wires:
         try:
             _, wire = await loop.create_connection(lambda: Wire(self), self._host, self._port)
         except OSError:
-            self._open -= 1
             if not errand.dropped:
                 errand.heard(None)
+            self._gone()
             return
         if errand.dropped:
             self.free(wire)

@@ -5,8 +5,9 @@ are black-box and stand here in words of our own: six GETs, two POSTs, the two d
 and the schema. The other eleven call two functions of its package (`generate_enpoint_list` eight
 times, `normalize_paths` three times), which is no way in that a user has. What these functions are
 for is a setting, so here the like is given as a setting, and the health page tells what it matched;
-and `pyclient.compat.fast_priority` has them under their names. (On 2026-11-26 the 22 themselves
-passed against a gateway and a worker of ours, that module standing in for `fast_priority.utils`.)
+and `pyclient.compat.fast_priority` has them under their names: see tests/compat/test_helpers.py.
+(On 2026-11-26 the 22 themselves passed against a gateway and a worker of ours, that module standing
+in for `fast_priority.utils`.)
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from pyclient.compat.fast_priority import generate_enpoint_list, normalize_paths
 from tests.apps.acceptance.rawclient import connected, request
 from tests.apps.acceptance.rig import Site, site
 from tests.servers import Server, free_ports, until
@@ -100,34 +100,6 @@ def test_the_schema_is_the_apis_own(both: Both) -> None:
     assert (
         both.gateway.get("/openapi.json").json()["info"]["title"] != direct.json()["info"]["title"]
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "paths"),
-    [
-        (None, []),
-        ("", []),
-        (" ,,  ,", []),
-        ("one", ["one"]),
-        (" one,", ["one"]),
-        ("one/two , /three/", ["one/two", "/three/"]),
-    ],
-)
-def test_the_helper_for_lists_has_its_name(text: str | None, paths: list[str]) -> None:
-    assert generate_enpoint_list(text) == paths
-
-
-@pytest.mark.parametrize(
-    ("paths", "both_ways"),
-    [
-        (["one"], {"one", "one/"}),
-        (["one/"], {"one", "one/"}),
-        (["a/b/", "c"], {"a/b", "a/b/", "c", "c/"}),
-    ],
-)
-def test_the_helper_for_slashes_has_its_name(paths: list[str], both_ways: set[str]) -> None:
-    found = normalize_paths(paths)
-    assert (set(found), len(found)) == (both_ways, len(both_ways))
 
 
 # A comma list, then paths that it holds and paths that it doesn't.

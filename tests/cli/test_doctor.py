@@ -33,6 +33,12 @@ def _fence_of_another(client: redis.Redis) -> None:
     _repacked(client, "run", RUNNING, 3, other[3:10])
 
 
+def _tick_of_another(client: redis.Redis) -> None:
+    other = client.hget(P + "tasks", RUNNING)
+    assert isinstance(other, bytes)
+    _repacked(client, "tasks", CAPPED, 5, other[5:12])
+
+
 def _as_a_string(client: redis.Redis) -> None:
     client.delete(P + "due")
     client.set(P + "due", "x")
@@ -75,6 +81,13 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
         "headers",
         "its header says",
     ),
+    "one tick twice": (_tick_of_another, "headers", "twice or above the clock"),
+    "in line twice": (
+        lambda c: c.zadd(P + "wait:4", {WAITING: 1}),
+        "headers",
+        f"{WAITING} waits in 2 lanes",
+    ),
+    "a clock that is none": (lambda c: c.set(P + "clock", "\x01"), "readable", "clock: a packed"),
     "a lane nobody looks at": (
         lambda c: c.delete(P + "ready:3"),
         "represented",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +13,8 @@ import redis
 
 from pyclient.cli.acl import rules
 from tests.cli.support import run
-from tests.servers import Server
+from tests.faultproxy import FaultProxy
+from tests.servers import Server, valkey
 
 from .orders import doctor, findings
 
@@ -89,3 +93,41 @@ def test_a_role_that_may_not_say_who_it_is_is_told(
     told, _no_role_is_known = findings(done)["acl"]
     assert (told["state"], done.returncode) == ("problem", 1)
     assert "worker: connected, but it may not ask ACL WHOAMI" in told["text"]
+
+
+def test_a_server_without_its_command_for_users_is_told(tmp_path: Path) -> None:
+    with valkey(rename_command=['ACL ""']) as server:
+        (tmp_path / "worker").write_text(server.address)
+        done = doctor(server, "--json", "--as", f"worker={tmp_path / 'worker'}")
+    (told,) = findings(done)["acl"]
+    assert (told["state"], done.returncode) == ("ok", 0)
+    assert "this one may not ask ACL DRYRUN" in told["text"]
+
+
+async def test_a_connection_of_a_role_that_breaks_is_a_problem_of_that_role(
+    server: Server, tmp_path: Path
+) -> None:
+    client = server.client()
+    client.execute_command("ACL", "SETUSER", "peak-worker", *rules("worker", "peak"))
+    try:
+        async with FaultProxy(server.address) as proxy:
+            proxy.when(b"WHOAMI", "cut-before")
+            (tmp_path / "loader").write_text(proxy.url)
+            login = f"loader={tmp_path / 'loader'}"
+            done = await asyncio.to_thread(doctor, server, "--json", "--as", login)
+        told = {one["text"].partition(":")[0]: one for one in findings(done)["acl"]}
+        assert (done.returncode, told["loader"]["state"]) == (1, "problem")
+        assert told["loader"]["fix"] == "peakshaver acl loader prints its user"
+        assert told["worker"]["state"] == "ok"  # the others are looked at all the same
+    finally:
+        client.execute_command("ACL", "DELUSER", "peak-worker")
+
+
+async def test_a_server_that_goes_while_users_are_looked_at_is_none_to_judge(
+    server: Server,
+) -> None:
+    async with FaultProxy(server.address) as proxy:
+        proxy.when(b"DRYRUN", "cut-before")
+        words = ("doctor", "--queue", "orders", "--url", proxy.url, "--json")
+        done = await asyncio.to_thread(run, *words)
+    assert (done.returncode, json.loads(done.stdout)["kind"]) == (3, "Unavailable")

@@ -69,10 +69,12 @@ class Process:
             raise AssertionError(f"it does not end:\n{self.text()[-2000:]}") from None
 
     def end(self) -> None:
-        """Kill it, if it is still there."""
-        if self.process.poll() is None:
+        """Wait for its end a little, then kill it."""
+        try:
+            self.process.wait(2)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-        self.process.wait()
+            self.process.wait()
 
 
 class Site:
@@ -164,6 +166,8 @@ class Site:
 
     async def aclose(self) -> None:
         """End all processes and connections."""
+        for process in self.processes:  # in good order, as most end where they are used
+            process.process.terminate()
         for process in self.processes:
             process.end()
         await shutdown()

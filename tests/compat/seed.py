@@ -11,10 +11,14 @@ with warnings.catch_warnings():
         shutdown,
     )
     from pyclient.compat.fastapi_queue.address import address_of
+    from pyclient.compat.fastapi_queue.calls import Caller
     from pyclient.compat.fastapi_queue.client import Departure, request_of
     from pyclient.compat.fastapi_queue.names import route_of
+    from pyclient.compat.fastapi_queue.settings import CompatSettings
 
 __all__ = [
+    "Caller",
+    "CompatSettings",
     "Departure",
     "DistributedTaskApplyManager",
     "QueueWorker",

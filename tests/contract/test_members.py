@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -66,6 +68,25 @@ def test_a_list_of_names_is_sorted_and_true(path: Path) -> None:
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
         module = importlib.import_module(".".join(part for part in parts if part != "__init__"))
     assert [name for name in names or () if not hasattr(module, name)] == []
+
+
+IMPORTS = """
+import importlib, pkgutil, sys, threading
+for package in sys.argv[1:]:
+    for found in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+        importlib.import_module(found.name)
+assert threading.active_count() == 1, threading.enumerate()
+print(*(name for name in sys.modules if name.endswith("__main__")))
+"""
+
+
+def test_to_import_a_module_starts_and_prints_nothing() -> None:
+    command = [sys.executable, "-W", "error", "-W", "ignore:the names of fastapi-queue"]
+    command += ["-c", IMPORTS, "pyclient", "gateway_app", "worker_app"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    programs = {"__main__", "pyclient.cli.__main__", "gateway_app.__main__", "worker_app.__main__"}
+    assert set(done.stdout.split()) == programs
 
 
 def test_the_names_that_programs_use_are_there() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -12,42 +10,7 @@ from pyclient.demo import client as module
 from pyclient.demo.client import Peak
 from pyclient.demo.tally import Arrival, Tally, arrivals, percentile_ms
 from pyclient.demo.wire import Answer
-
-
-@asynccontextmanager
-async def server(answer: Callable[[int, bytes], Awaitable[bytes]]) -> AsyncIterator[str]:
-    """Answers the n-th request with what `answer` says; None of it closes the connection."""
-    count = 0
-    writers: list[asyncio.StreamWriter] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal count
-        writers.append(writer)
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                count += 1
-                reply = await answer(count, head)
-                if not reply:
-                    break
-                writer.write(reply)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        writer.close()
-
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield "http://{}:{}".format(*listening.sockets[0].getsockname()[:2])
-    finally:
-        listening.close()
-        for writer in writers:
-            writer.transport.abort()
-        await asyncio.sleep(0)
-
-
-def reply(status: int, *headers: bytes, body: bytes = b"") -> bytes:
-    lines = [b"HTTP/1.1 %d X" % status, *headers, b"Content-Length: %d" % len(body)]
-    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+from tests.demo.answers import reply, server
 
 
 async def play(url: str, count: int, *, every: float = 0.01, connections: int = 100) -> Tally:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pyclient.demo.report import checks, table
+from pyclient.demo.run import Options, tell
 from pyclient.demo.view import View, bar, progress_line
+from tests.cli.support import ROOT
+from tests.servers import PATIENCE_S
 
 DIRECT: dict[str, Any] = {
     "offered": {"high": 100, "low": 1900},
@@ -102,6 +109,31 @@ def test_on_a_terminal_the_line_changes(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(out.getvalue()) < 200, "cut to the width of the terminal"
 
 
+VIEW = """
+import sys
+from pyclient.demo.run import Options, tell
+from pyclient.demo.view import View
+view = View(sys.stdout)
+view.say("one")
+sys.stdin.read()
+for _ in range(2):
+    view.say("two")
+print("and on it goes", file=sys.stderr)
+"""
+
+
+def test_where_nobody_looks_any_more_the_work_goes_on() -> None:
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", VIEW]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe) as viewer:
+        assert viewer.stdout is not None
+        assert viewer.stdout.readline() == b"one\n"
+        viewer.stdout.close()
+        viewer.stdout = None
+        _, said = viewer.communicate(b"", timeout=PATIENCE_S)
+    assert (viewer.returncode, said) == (0, b"and on it goes\n")
+
+
 def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     assert not View(Terminal()).live
@@ -115,3 +147,19 @@ def test_a_second_of_the_peak() -> None:
     assert "5 high 445 low" in line
     assert line.count("█") == 6
     assert bar(5, 0).count("█") == 0
+    assert progress_line(said, None, None, 900).endswith("lost      1")
+
+
+def test_the_figures_go_where_they_were_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = io.StringIO()
+    everywhere = Options(seconds=10, to_stdout=True, report=tmp_path / "r.json")
+    assert tell(everywhere, View(out), DIRECT, LINE) == 0
+    printed = capsys.readouterr().out
+    assert printed == (tmp_path / "r.json").read_text()
+    assert json.loads(printed)["holds"]
+    assert "✗" not in out.getvalue()
+    assert tell(Options(seconds=10), View(out), DIRECT, {**LINE, "lost": 1}) == 1
+    assert "✗" in out.getvalue()
+    assert capsys.readouterr().out == ""

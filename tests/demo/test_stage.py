@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import io
 import re
 import socketserver
 import sys
@@ -16,6 +17,8 @@ import pytest
 from pyclient.demo import stage
 from pyclient.demo.family import Child, ChildEnded, Family
 from pyclient.demo.http import request
+from pyclient.demo.run import Options, redis_for
+from pyclient.demo.view import View
 from pyclient.keys import Keys
 from tests.pyclient.client_rig import until
 from tests.servers import Server, free_ports
@@ -144,3 +147,25 @@ async def test_a_purge_takes_all_of_one_queue_and_nothing_else(server: Server) -
     async with stage.opened(server.url, "peak", "mine") as (conn, _):
         await stage.purge(conn, mine)
     assert client.keys() == [other.base + b"result:1"]
+
+
+async def test_a_demo_on_a_server_of_yours_takes_its_keys_away_again(server: Server) -> None:
+    client, out = server.client(), io.StringIO()
+    client.set("yours", "x", px=60_000)
+    queues: set[str] = set()
+    for _ in range(2):
+        async with redis_for(Options(redis_url=server.url), View(out)) as (url, queue):
+            assert (url, f"queue {queue}\n" in out.getvalue()) == (server.url, True)
+            queues.add(queue)
+            for name in (queue, f"{queue}.hold"):
+                client.set(Keys("peak", name).settings(), "x")
+    assert len(queues) == 2
+    assert client.keys() == [b"yours"]
+
+
+async def test_a_demo_with_no_server_named_brings_its_own() -> None:
+    out = io.StringIO()
+    async with redis_for(Options(), View(out)) as (url, _):
+        async with stage.opened(url, "peak", "own") as (conn, _):
+            assert await conn.command("PING", at=b"") in (b"PONG", "PONG")
+        assert f"embedded Valkey at {url}" in out.getvalue()

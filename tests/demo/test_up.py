@@ -120,9 +120,12 @@ def test_settings_and_a_server_of_yours_are_used(
         "FAST_PRIORITY_PORT": str(port),
         "PEAK_REDIS_URL": server.url,
         "PEAK_QUEUE": queue_name,
+        "PEAK_WORKER_CONCURRENCY": "3",
+        "FAST_PRIORITY_WORKERS": "1",
     }
     with started(tmp_path, "up", **env) as up:
         assert gateway_of(up) == f"http://127.0.0.1:{port}"
+        assert "workers  1 x 3: at most 3 at once" in up.stdout
         assert ask(f"http://127.0.0.1:{port}/x") == (201, b"api says /x")
         assert any(queue_name.encode() in key for key in server.client().scan_iter())
         up.signal(signal.SIGINT)
@@ -161,3 +164,19 @@ def test_a_target_that_is_no_address(target: str) -> None:
     done = run("up", target)
     assert done.returncode == 2
     assert "expected http://host[:port]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--port", "65536"], "expected 0..65535, got '65536'"),
+        (["--port", "-1"], "expected 0..65535, got '-1'"),
+        (["--workers", "0"], "expected 1..1024, got '0'"),
+        (["--workers", "two"], "expected 1..1024, got 'two'"),
+        (["--concurrency", "1025"], "expected 1..1024, got '1025'"),
+    ],
+)
+def test_numbers_out_of_their_ranges_are_wrong_usage(words: list[str], expected: str) -> None:
+    done = run("up", "http://localhost:1", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"argument {words[0]}: {expected}" in done.stderr

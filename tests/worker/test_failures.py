@@ -21,6 +21,11 @@ class Broken(Exception):
         raise RuntimeError("no text")
 
 
+class Leaving(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(4)
+
+
 async def boom(payload: Any) -> None:
     raise ValueError("boom")
 
@@ -31,6 +36,10 @@ def thread(payload: Any) -> None:
 
 async def broken(payload: Any) -> None:
     raise Broken
+
+
+async def leaving(payload: Any) -> None:
+    raise Leaving
 
 
 async def leave(payload: Any) -> None:
@@ -85,6 +94,7 @@ FAILURES: list[tuple[Callable[[Any], Any], str]] = [
     (boom, "ValueError: boom"),
     (thread, "ZeroDivisionError"),
     (broken, "Broken: (its text can't be had)"),
+    (leaving, "Leaving: (its text can't be had)"),
     (leave, "SystemExit: 3"),
     (thread_leave, "SystemExit: 3"),
     (interrupt, "KeyboardInterrupt"),

@@ -217,7 +217,9 @@ STANDING = (represented, listed, in_use)
 def find(snap: Snapshot) -> list[Violation]:
     """All violations in a snapshot."""
     seen = parts(snap)
-    moving = any(name.startswith(("ready:", "lanes", "routes")) for name in snap.pieces)
-    left = (*(WHOLE if snap.left_out else ()), *(STANDING if moving else ()))
+    partly = (*snap.pieces, *snap.left_out)
+    unsure = any(name.startswith(("ready:", "lanes", "routes")) for name in partly)
+    unsure = unsure or "conf" in snap.left_out
+    left = (*(WHOLE if snap.left_out else ()), *(STANDING if unsure else ()))
     checks = [check for check in CHECKS if check not in left]
     return [Violation(check.__name__, *told) for check in checks for told in check(snap, seen)]

@@ -169,7 +169,7 @@ def said(error: BaseException) -> str:
     """An error as text, in the form of fastapi-queue, whatever its own `__str__` does."""
     try:
         return f"{type(error)}:{error}"
-    except Exception:
+    except BaseException:  # one that exits there ends no node
         return f"{type(error)}:(its text can't be had)"
 
 

@@ -31,8 +31,8 @@ class Protocol(JoinedProtocol):
 
     Adds to the scope, under `extensions`: `peak.target` (the request target as it came),
     `peak.watch` (calls back when the client is gone), `peak.abort` (drops the connection),
-    `peak.tunnel` (hands it over as raw bytes) and `peak.bare` (no body follows, whatever
-    Content-Length says).
+    `peak.tunnel` (hands it over as raw bytes), `peak.begun` (whether the answer has) and
+    `peak.bare` (no body follows, whatever Content-Length says).
     A head that does not end in size or time is refused before it is whole.
     """
 
@@ -120,6 +120,7 @@ class Protocol(JoinedProtocol):
             self._line.true = None
             extensions["peak.target"] = true.target
             true.amend(self.scope)  # type: ignore[arg-type]
+        extensions["peak.begun"] = functools.partial(_begun, self.cycle)
         extensions["peak.bare"] = functools.partial(_bare, self.cycle)
         extensions["peak.watch"] = functools.partial(self._watch, self.cycle)
         extensions["peak.tunnel"] = functools.partial(self._hand_over, self.cycle)
@@ -189,6 +190,11 @@ class Protocol(JoinedProtocol):
         if idle or not cycle.response_started:
             self.transport.write(bare_answer(status))
         self.transport.close()
+
+
+def _begun(cycle: Any) -> bool:
+    """Whether a part of the answer was sent."""
+    return bool(cycle.response_started)
 
 
 def _bare(cycle: Any) -> None:

@@ -145,7 +145,10 @@ class Worker:
                 if self._lifespan is not None:
                     state = await stack.enter_async_context(self._lifespan(self))
                 if not self._stops:
-                    await self._serve(state)
+                    try:
+                        await self._serve(state)
+                    finally:
+                        self._sessions = []  # the lifespan may take its time to end
         finally:
             self._sessions, self._loop = [], None
             self._stops = 0

@@ -206,8 +206,10 @@ def _bare(cycle: Any) -> None:
 class Server(uvicorn.Server):
     """A server that drains: no new connections, what runs ends, late ones get a 503, exit 0.
 
-    A second signal ends the wait at once.
+    A second signal ends the wait at once; of a process that has a parent a second SIGINT.
     """
+
+    has_parent = False
 
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
@@ -231,7 +233,8 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit
+        if sig != signal.SIGTERM or not self.has_parent:
+            self.force_exit = self.should_exit
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -121,11 +121,16 @@ def _bound_drain(worker: Worker, settings: Settings) -> None:
 
 
 def _serve(worker: Worker) -> int:
-    """Run the worker in a loop of its own until a signal stops it."""
+    """Run the worker in a loop of its own until a signal stops it; a further SIGINT at once."""
+
+    def finish() -> None:
+        if not worker.stopping:
+            worker.stop()
+
     loop = _new_loop()
     asyncio.set_event_loop(loop)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.stop)
+    loop.add_signal_handler(signal.SIGTERM, finish)
+    loop.add_signal_handler(signal.SIGINT, worker.stop)
     try:
         loop.run_until_complete(worker.run())
     except HandlerStuck as error:

@@ -163,6 +163,11 @@ class Worker:
             self._loop.call_soon_threadsafe(self._pass_on)
 
     @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called in this run."""
+        return self._stops > 0
+
+    @property
     def session(self) -> Session | None:
         """The run that is on; of a queue with shards that of the first."""
         return self._sessions[0] if self._sessions else None

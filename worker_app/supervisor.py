@@ -113,7 +113,9 @@ class Supervisor:
     def _signalled(self) -> None:
         again = self._stopping.is_set()
         log.info("stopping %s", "at once" if again else "when what runs has ended")
-        self._stop()
+        self._stopping.set()
+        # SIGTERM may be sent to all processes at once: a child may get it twice, and drains.
+        self._send(signal.SIGINT if again else signal.SIGTERM)
 
     def _stop(self) -> None:
         self._stopping.set()

@@ -93,6 +93,29 @@ def test_a_signal_drains_what_runs_and_the_exit_code_is_0(
         assert gateway.wait() == 0
 
 
+def test_a_signal_to_all_processes_drains_as_one_to_the_parent(
+    redis: servers.Server, target: Target, tmp_path: Path
+) -> None:
+    """As systemd sends it: each child gets one of its own and that of its parent."""
+    target.reset()
+    with started(gateway := Gateway(_hold(redis, target), tmp_path, "-w", "2")):
+        port = gateway.ready().port
+        with socket.create_connection(("127.0.0.1", port), 20) as sock:
+            sock.sendall(request("GET", "/gate/x"))
+            until(lambda: target.active == 1, "it runs")
+            family = children(gateway.pid)
+            for pid in family:
+                os.kill(pid, signal.SIGTERM)
+            until(lambda: len(gateway.lines("gateway drains")) == 2, "both drain")
+            for pid in [*family, gateway.pid]:
+                if _alive(pid):  # the one that had nothing to do has ended
+                    os.kill(pid, signal.SIGTERM)
+            until(lambda: not _accepts(port), "no new connections")
+            target.gate.set()
+            assert read_all(sock).endswith(b"x")
+        assert gateway.wait() == 0
+
+
 def _hold(redis: servers.Server, target: Target) -> dict[str, str]:
     return {
         "PEAK_REDIS_URL": redis.url,

@@ -256,6 +256,21 @@ async def test_a_worker_that_was_frozen_answers_too_late(
         assert (gauge["done"], gauge["running"], gauge["lost"]) == (31, 0, 0)
 
 
+async def test_a_signal_to_all_processes_drains_as_one_to_the_supervisor(
+    server: Server, queue_name: str, tmp_path: Path
+) -> None:
+    async with Queue.from_url(server.url, name=queue_name) as queue:
+        with command(server, queue_name, tmp_path) as worker:
+            ticket = await queue.submit("sleep", 1.5, keep=60)
+            await eventually(lambda: line_count(tmp_path) == 1)
+            (child,) = worker.children()
+            os.kill(child, signal.SIGTERM)
+            await eventually(lambda: "stopping: 1 running" in worker.output)
+            os.kill(child, signal.SIGTERM)
+            assert await asyncio.to_thread(worker.end) == 0
+            assert await ticket.result(timeout=5) == ticket.id
+
+
 async def test_what_handlers_print_is_not_lost_at_the_end(
     server: Server, queue_name: str, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def _run(settings: Settings, count: int, fd: int | None, parent_fd: int | None) 
     server = Server(make_config(app, settings), settings)
     server.on_drain = app.shared.drain
     if parent_fd is not None:
+        server.has_parent = True
         _end_with_parent(server, parent_fd)
     try:
         server.run([sock])

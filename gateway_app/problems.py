@@ -15,7 +15,7 @@ from pyclient import errors
 from pyclient.http.errors import UpstreamError
 from pyclient.http.headers import SERVER, Pairs, http_date
 
-from .asgi import Scope, Send
+from .asgi import Receive, Scope, Send
 
 _REGISTRY = "https://iana.org/assignments/http-problem-types#"
 _TYPES = {429: f"{_REGISTRY}quota-exceeded", 503: f"{_REGISTRY}temporary-reduced-capacity"}
@@ -146,6 +146,42 @@ async def send_problem(scope: Scope, send: Send, problem: Problem, more: Pairs =
         headers += [(b"date", http_date()), SERVER]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
+
+
+_BARE_REASONS = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    414: b"URI Too Long",
+    431: b"Request Header Fields Too Large",
+}
+
+
+def bare_answer(status: int) -> bytes:
+    """The bytes of an answer to what was never a request; the connection closes after it."""
+    headers, body = _bare(status)
+    lines = [b"HTTP/1.1 %d %b" % (status, _BARE_REASONS[status])]
+    lines += [b"%b: %b" % pair for pair in headers]
+    return b"\r\n".join([*lines, b"", body])
+
+
+async def send_bare(status: int, scope: Scope, receive: Receive, send: Send) -> None:
+    """The same as an ASGI application, for one that others are before."""
+    headers, body = _bare(status)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _bare(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    title = _BARE_REASONS[status].decode()
+    body = json.dumps({"type": "about:blank", "title": title, "status": status}).encode()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"date", http_date()),
+        SERVER,
+        (b"connection", b"close"),
+    ]
+    return headers, body
 
 
 def own_server(scope: Scope) -> bool:

@@ -73,6 +73,7 @@ class Supervisor:
         self._log = logging.getLogger(LOGGER)
         self._events: queue.SimpleQueue[_Child | None] = queue.SimpleQueue()
         self._children: list[_Child] = []
+        self._proven = False
         self._stopping = False
         self._failed = False
         self._read, self._write = os.pipe()
@@ -82,7 +83,7 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._signalled)
         for _ in range(self._count):
-            self._spawn()
+            self._children.append(self._spawn())
         while self._children:
             child = self._events.get()
             if child is None:
@@ -94,7 +95,7 @@ class Supervisor:
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         self._events.put(None)
 
-    def _spawn(self) -> None:
+    def _spawn(self) -> _Child:
         fd = self._sock.fileno()
         command = [sys.executable, "-m", "gateway_app", "--fd", str(fd)]
         process = subprocess.Popen(
@@ -103,8 +104,8 @@ class Supervisor:
             start_new_session=True,  # Ctrl-C is for the parent, who asks each child once
         )
         child = _Child(process, time.monotonic())
-        self._children.append(child)
         threading.Thread(target=self._wait, args=(child,), daemon=True).start()
+        return child
 
     def _wait(self, child: _Child) -> None:
         child.process.wait()
@@ -121,20 +122,40 @@ class Supervisor:
         self._log.error(
             "a gateway process ended", extra=fields(pid=child.process.pid, exit_code=code)
         )
-        if code in (1, 3) and alive_s < _TOO_SOON_S:
+        self._proven = self._proven or any(
+            time.monotonic() - one.began >= _TOO_SOON_S for one in (child, *self._children)
+        )
+        if code in (1, 3) and not self._proven:
             self._failed = True  # it would fail again: a setting or the address is wrong
             self._drain()
             return
         time.sleep(_RESTART_PAUSE_S if alive_s < _TOO_SOON_S else 0)
-        self._spawn()
+        self._replace()
+
+    def _replace(self) -> None:
+        """Start one; where the system can't for the moment, try as long as nobody says stop."""
+        while not self._stopping:
+            try:
+                self._children.append(self._spawn())
+                return
+            except OSError as error:
+                self._log.error("a process can't be started", extra=fields(error=str(error)))
+            with contextlib.suppress(queue.Empty):
+                event = self._events.get(timeout=_RESTART_PAUSE_S)
+                if event is None:
+                    self._drain()
+                else:
+                    self._ended(event)
 
     def _drain(self) -> None:
         first = not self._stopping
         self._stopping = True
         self._sock.close()
+        # SIGTERM may be sent to all processes at once: a child may get it twice, and drains.
+        number = signal.SIGTERM if first else signal.SIGINT
         for child in self._children:
             with contextlib.suppress(ProcessLookupError):
-                child.process.send_signal(signal.SIGTERM)
+                child.process.send_signal(number)
         if first:
             threading.Thread(target=self._kill_late, daemon=True).start()
 

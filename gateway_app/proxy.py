@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from pyclient.http.errors import UpstreamError
@@ -13,7 +14,7 @@ from .gone import WhileClientStays
 from .guard import Checked
 from .hold import Held
 from .logs import fields
-from .problems import UNAVAILABLE, Problem, of_upstream, own_server, send_problem
+from .problems import STOPPING, UNAVAILABLE, Problem, of_upstream, own_server, send_problem
 from .queued import Queued
 from .relay import make_request, relay
 from .shared import Shared
@@ -76,6 +77,10 @@ class Proxy:
             return await _refuse(scope, send, refused.problem)
         except UpstreamError as error:
             return await _refuse(scope, send, of_upstream(error))
+        except asyncio.CancelledError:  # the server stops
+            if not own_server(scope) or scope["extensions"]["peak.begun"]():
+                raise
+            return await _refuse(scope, send, STOPPING)
 
     def _upgrade(self, scope: Scope, checked: Checked) -> tuple[Problem | None, Checked]:
         """WebSocket needs hold mode and our server; other protocols are not offered."""

@@ -13,7 +13,7 @@ from pyclient.http.headers import Pairs, response_headers
 from pyclient.http.stream import Stream
 
 from .asgi import Receive, Scope, Send
-from .bodies import BrokenOff, chunks
+from .bodies import BrokenOff, RefusedBody, chunks
 from .guard import Checked
 from .problems import LATE, own_server
 from .shared import Shared
@@ -124,7 +124,7 @@ async def pass_on(scope: Scope, send: Send, stream: Stream, extra: Pairs = ()) -
     try:
         async for chunk in stream:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    except UpstreamError as error:
+    except (UpstreamError, RefusedBody) as error:
         _abort(scope)
         raise BrokenOff(str(error)) from None
     except BaseException:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import json
 import signal
 import socket
 import threading
@@ -16,21 +15,15 @@ from typing import Any
 import uvicorn
 
 from pyclient.collector import calm
-from pyclient.http.headers import SERVER, http_date
 from pyclient.settings import Settings
 
 from .joined import JoinedProtocol
+from .problems import bare_answer, send_bare
 from .request_line import RequestLine
 from .tunnel import Tunnel
 
 _VERSIONS = ("1.1", "1.0")
 _DISCARD_UP_TO = 64 * 1024 * 1024
-_REASONS = {
-    400: b"Bad Request",
-    408: b"Request Timeout",
-    414: b"URI Too Long",
-    431: b"Request Header Fields Too Large",
-}
 
 
 class Protocol(JoinedProtocol):
@@ -38,8 +31,8 @@ class Protocol(JoinedProtocol):
 
     Adds to the scope, under `extensions`: `peak.target` (the request target as it came),
     `peak.watch` (calls back when the client is gone), `peak.abort` (drops the connection),
-    `peak.tunnel` (hands it over as raw bytes) and `peak.bare` (no body follows, whatever
-    Content-Length says).
+    `peak.tunnel` (hands it over as raw bytes), `peak.begun` (whether the answer has) and
+    `peak.bare` (no body follows, whatever Content-Length says).
     A head that does not end in size or time is refused before it is whole.
     """
 
@@ -55,7 +48,7 @@ class Protocol(JoinedProtocol):
         self._in_head = True
         self._refused = 400
         self._discarded = 0
-        self._on_gone: Callable[[], None] | None = None
+        self._watched: tuple[Any, Callable[[], None]] | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._tunnel: Tunnel | None = None
         self._deaf = False
@@ -71,7 +64,7 @@ class Protocol(JoinedProtocol):
             data = self._line.take(data)
             if not data:
                 self._head_bytes = len(self._line.held)
-                if self._head_timer is None:
+                if self._head_bytes and self._head_timer is None:
                     self._arm()
                 return
         super().data_received(data)
@@ -85,8 +78,10 @@ class Protocol(JoinedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         super().connection_lost(exc)
-        if self._on_gone is not None and not self.cycle.response_complete:
-            self._on_gone()
+        if self._watched is not None and not self._watched[0].response_complete:
+            cycle, callback = self._watched
+            cycle.disconnected = True  # uvicorn tells the last of pipelined requests only
+            callback()
         if self._tunnel is not None:
             self._tunnel.end()
 
@@ -117,9 +112,7 @@ class Protocol(JoinedProtocol):
             self._disarm()
         extensions: dict[str, Any] = {
             "peak.target": self.url,
-            "peak.watch": self._watch,
             "peak.abort": self.transport.abort,
-            "peak.tunnel": self._hand_over,
         }
         self.scope["extensions"] = extensions
         super().on_headers_complete()
@@ -127,7 +120,10 @@ class Protocol(JoinedProtocol):
             self._line.true = None
             extensions["peak.target"] = true.target
             true.amend(self.scope)  # type: ignore[arg-type]
+        extensions["peak.begun"] = functools.partial(_begun, self.cycle)
         extensions["peak.bare"] = functools.partial(_bare, self.cycle)
+        extensions["peak.watch"] = functools.partial(self._watch, self.cycle)
+        extensions["peak.tunnel"] = functools.partial(self._hand_over, self.cycle)
 
     def on_message_complete(self) -> None:
         self._between = True
@@ -148,16 +144,20 @@ class Protocol(JoinedProtocol):
     def _unsupported_upgrade_warning(self) -> None:
         """The application answers upgrades that it does not want."""
 
-    def _watch(self, callback: Callable[[], None] | None) -> None:
-        self._on_gone = callback
-        if callback is not None and self.transport.is_closing():
-            callback()
+    def _watch(self, cycle: Any, callback: Callable[[], None] | None) -> None:
+        """Each request for itself: the next may have begun before one that is answered ends."""
+        if callback is not None:
+            self._watched = cycle, callback
+            if self.transport.is_closing():
+                callback()
+        elif self._watched is not None and self._watched[0] is cycle:
+            self._watched = None
 
-    def _hand_over(self) -> Tunnel:
+    def _hand_over(self, cycle: Any) -> Tunnel:
         """From here on the connection is the application's: uvicorn sees no more of it."""
-        self._on_gone = None
+        self._watched = None
         self._tunnel = Tunnel(self.transport, self.flow.drain)
-        self.cycle.disconnected = True  # so that nothing is answered in HTTP any more
+        cycle.disconnected = True  # so that nothing is answered in HTTP any more
         return self._tunnel
 
     def _arm(self) -> None:
@@ -181,24 +181,20 @@ class Protocol(JoinedProtocol):
             return
         cycle: Any = self.cycle  # None before the first request
         idle = cycle is None or cycle.response_complete
-        if not idle and not cycle.more_body:
+        if not idle and (self.pipeline or not cycle.more_body):
+            if cycle.more_body:  # its turn has not come, and it is what is wrong
+                self.pipeline[0] = cycle, functools.partial(send_bare, status)
             self._deaf = True
             cycle.keep_alive = False
             return
-        reason = _REASONS[status]
-        problem = {"type": "about:blank", "title": reason.decode(), "status": status}
-        body = json.dumps(problem).encode()
-        lines = [
-            b"HTTP/1.1 %d %b" % (status, reason),
-            b"content-type: application/problem+json",
-            b"content-length: %d" % len(body),
-            b"date: " + http_date(),
-            b": ".join(SERVER),
-            b"connection: close",
-        ]
         if idle or not cycle.response_started:
-            self.transport.write(b"\r\n".join([*lines, b"", body]))
+            self.transport.write(bare_answer(status))
         self.transport.close()
+
+
+def _begun(cycle: Any) -> bool:
+    """Whether a part of the answer was sent."""
+    return bool(cycle.response_started)
 
 
 def _bare(cycle: Any) -> None:
@@ -210,8 +206,10 @@ def _bare(cycle: Any) -> None:
 class Server(uvicorn.Server):
     """A server that drains: no new connections, what runs ends, late ones get a 503, exit 0.
 
-    A second signal ends the wait at once.
+    A second signal ends the wait at once; of a process that has a parent a second SIGINT.
     """
+
+    has_parent = False
 
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
@@ -235,7 +233,8 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit
+        if sig != signal.SIGTERM or not self.has_parent:
+            self.force_exit = self.should_exit
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

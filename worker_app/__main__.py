@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import importlib
 import logging
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Sequence
 
@@ -27,6 +29,7 @@ from .supervisor import MISCONFIGURED, Supervisor
 from .watchdog import RECYCLED, Watchdog
 
 log = logging.getLogger("worker_app")
+_THREADS_END_S = 0.5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,11 +87,24 @@ def _child(args: argparse.Namespace, settings: Settings) -> int:
     Watchdog(worker, args.lifeline).start()
     calm()
     code = _serve(worker)
-    if any(not thread.daemon for thread in threading.enumerate()[1:]):
+    if _threads_are_left():
         # A thread of a handler is still there, and Python would wait for it.
         logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
         os._exit(code)
     return code
+
+
+def _threads_are_left() -> bool:
+    """Whether one goes on for more than a moment: those that have nothing to do end at once."""
+    end = time.monotonic() + _THREADS_END_S
+    main = threading.current_thread()
+    for thread in threading.enumerate():
+        if thread is not main and not thread.daemon:
+            thread.join(max(0.0, end - time.monotonic()))
+    return any(one is not main and not one.daemon for one in threading.enumerate())
 
 
 def _bound_drain(worker: Worker, settings: Settings) -> None:
@@ -105,11 +121,16 @@ def _bound_drain(worker: Worker, settings: Settings) -> None:
 
 
 def _serve(worker: Worker) -> int:
-    """Run the worker in a loop of its own until a signal stops it."""
+    """Run the worker in a loop of its own until a signal stops it; a further SIGINT at once."""
+
+    def finish() -> None:
+        if not worker.stopping:
+            worker.stop()
+
     loop = _new_loop()
     asyncio.set_event_loop(loop)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.stop)
+    loop.add_signal_handler(signal.SIGTERM, finish)
+    loop.add_signal_handler(signal.SIGINT, worker.stop)
     try:
         loop.run_until_complete(worker.run())
     except HandlerStuck as error:
@@ -120,6 +141,8 @@ def _serve(worker: Worker) -> int:
     except Exception:
         log.exception("the worker failed")
         return 1
+    finally:
+        loop.close()  # with the threads that it made for itself
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pyclient.commands import Arg, Commands
 from pyclient.connection import Connection
+from pyclient.errors import Unavailable
 from pyclient.keys import Keys
 from pyclient.shards import note_wholes
 
@@ -45,6 +46,7 @@ class Announcer:
         self._conn = conn
         self._settings: dict[str, int] = {}
         self._leased = 0
+        self._announced = False
         for route in routes:
             for what, limit in (("concurrency", route.concurrency), ("room", route.room)):
                 if limit is not None:
@@ -72,7 +74,19 @@ class Announcer:
         leased = int(gauge["leased"])
         if leased < self._leased:
             log.warning("Redis lost the state of the queue: limits of routes are announced again")
-        if leased < self._leased or not self._leased:
-            await self.announce()
+            self._announced = False
+        if not self._announced or not self._leased:
+            await self._announce_if_possible(known=leased > 0 and leased >= self._leased)
         self._leased = leased
         return float(gauge["lease_ms"]) / 1000
+
+    async def _announce_if_possible(self, *, known: bool) -> None:
+        """A full Redis takes no settings. Where others have announced and leased before, what
+        they said has to do until there is room: else nobody would ever make room."""
+        try:
+            await self.announce()
+            self._announced = True
+        except Unavailable as error:
+            if error.code != "OOM" or not known:
+                raise
+            log.warning("Redis is full: limits of routes stay as they are for now")

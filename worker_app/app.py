@@ -145,7 +145,10 @@ class Worker:
                 if self._lifespan is not None:
                     state = await stack.enter_async_context(self._lifespan(self))
                 if not self._stops:
-                    await self._serve(state)
+                    try:
+                        await self._serve(state)
+                    finally:
+                        self._sessions = []  # the lifespan may take its time to end
         finally:
             self._sessions, self._loop = [], None
             self._stops = 0
@@ -158,6 +161,11 @@ class Worker:
         self._stops += 1
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._pass_on)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called in this run."""
+        return self._stops > 0
 
     @property
     def session(self) -> Session | None:

@@ -75,7 +75,9 @@ class ClaimLoop:
     def hint(self) -> None:
         """Something may wait in the line."""
         self._want = True
-        if self._share.free <= 0 and not self.draining:
+        if self.draining:  # it was another's to hear
+            self.sweeper.soon()
+        elif self._share.free <= 0:
             self.sweeper.note(PASS_ON_MS)
         self.poke()
 
@@ -113,7 +115,9 @@ class ClaimLoop:
                 return False
             await self._wait()
         elif self.recheck:
+            self._share.calls()
             await self._announcer.check()
+            self._share.heard()
             self.recheck = False
         elif self._wants() and self._share.free > 0:
             await self._claim()
@@ -123,6 +127,7 @@ class ClaimLoop:
 
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
+        self._share.heard()
         if self._share.free > 0 and not self.draining:
             self._hints.idle()
         try:
@@ -207,6 +212,7 @@ class ClaimLoop:
             self.progress = sent_at = time.monotonic()
             return await send(number)
 
+        self._share.calls()
         wanted = self._want
         if limit:  # a hint that comes from now on may be of what this call does not see
             self._want = False
@@ -215,6 +221,7 @@ class ClaimLoop:
         except BaseException:
             self._want = self._want or wanted
             raise
+        self._share.heard()
         self._failing.reset()
         return reply, sent_at
 

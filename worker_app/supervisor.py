@@ -65,10 +65,15 @@ class Supervisor:
         backoff = Backoff(base=0.5, cap=30.0)
         while not self._stopping.is_set():
             began = time.monotonic()
-            code = await self._one(lifeline)
+            code: int | None
+            try:
+                code = await self._one(lifeline)
+            except OSError as error:  # no memory, no process, no program for the moment
+                log.error("a process can't be started: %s", error)
+                code = None
             lived = time.monotonic() - began
             if self._stopping.is_set():
-                if code not in (0, -signal.SIGTERM):
+                if code not in (0, None, -signal.SIGTERM):
                     log.warning("a process ended with %s", code)
                 return
             if code == MISCONFIGURED and not self._proven:
@@ -79,7 +84,8 @@ class Supervisor:
                 self._proven = True
                 backoff.reset()
             pause = 0.0 if code == RECYCLED and lived > 1 else backoff.next()
-            log.warning("a process ended with %s: replaced in %.1f s", code, pause)
+            if code is not None:
+                log.warning("a process ended with %s: replaced in %.1f s", code, pause)
             try:
                 async with asyncio.timeout(pause):
                     await self._stopping.wait()
@@ -107,7 +113,9 @@ class Supervisor:
     def _signalled(self) -> None:
         again = self._stopping.is_set()
         log.info("stopping %s", "at once" if again else "when what runs has ended")
-        self._stop()
+        self._stopping.set()
+        # SIGTERM may be sent to all processes at once: a child may get it twice, and drains.
+        self._send(signal.SIGINT if again else signal.SIGTERM)
 
     def _stop(self) -> None:
         self._stopping.set()

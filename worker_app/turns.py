@@ -25,6 +25,7 @@ class Turn:
         self._turns = turns
         self.asked = 0
         self.asked_at = 0.0
+        self._unheard_since = 0.0
         self.wants: Callable[[], bool] = bool
         self.poke: Callable[[], None] = lambda: None
         if turns is not None:
@@ -51,6 +52,20 @@ class Turn:
         """Whether this shard was not asked for a while: others may have had all slots since."""
         return self._turns is not None and time.monotonic() - self.asked_at > _STALE_S
 
+    @property
+    def silent(self) -> bool:
+        """Whether its calls go unanswered: a slot that is kept for it is kept from the others."""
+        since = self._unheard_since
+        return since > 0 and time.monotonic() - since > _SILENT_S
+
+    def calls(self) -> None:
+        """A call of its loop begins."""
+        self._unheard_since = self._unheard_since or time.monotonic()
+
+    def heard(self) -> None:
+        """It was answered, or calls no more."""
+        self._unheard_since = 0.0
+
     def fits(self, count: int) -> int:
         """How many of so many that came can be started: others may have come before them."""
         return count if self._turns is None else min(count, self._turns.left())
@@ -60,6 +75,10 @@ class Turn:
         if self._turns is not None and count:
             self.asked, self.asked_at = count, time.monotonic()
             self._turns.go_on(self)
+
+    def competes(self) -> bool:
+        """Whether it would ask for a slot that is left."""
+        return not self.asked and not self.silent and self.wants()
 
     def answered(self) -> None:
         """The call has ended."""
@@ -88,7 +107,7 @@ class Turns:
         if left <= 0:
             return 0
         order = self.members[self._next :] + self.members[: self._next]
-        wanting = [one for one in order if one is turn or (not one.asked and one.wants())]
+        wanting = [one for one in order if one is turn or one.competes()]
         each, rest = divmod(left, len(wanting))
         return each + (wanting.index(turn) < rest)
 

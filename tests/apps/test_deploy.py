@@ -81,6 +81,7 @@ def test_a_unit_is_sound(unit: Path, tmp_path: Path) -> None:
     text = unit.read_text("utf-8")
     named = set(re.findall(r"\b(?:FAST_PRIORITY|PEAK)_[A-Z_]+", text))
     assert {name.removesuffix("_FILE") for name in named} <= KNOWN
+    assert "\nKillMode=mixed\n" in text  # handlers in processes and an embedded server run on
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("no systemd-analyze here")

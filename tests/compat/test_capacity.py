@@ -204,3 +204,31 @@ async def test_a46_nothing_is_both_503_and_run(server: Server, tmp_path: Path) -
             await asyncio.sleep(0.03)
             assert answer in ((True, name), (False, -1))
             assert (f"began {name}" in at.noted()) is answer[0]
+
+
+async def test_all_places_of_a_manager_come_back_also_where_its_end_is_cut_short(
+    server: Server, tmp_path: Path
+) -> None:
+    async with site(server, tmp_path) as at:
+        at.node({"/x": "echo"}, {"/x": 5})
+        await at.ready("/x")
+        while True:  # a machine that does much else may need longer for the first than it may take
+            async with DistributedTaskApplyManager(at.client, "/x") as first:
+                if first.success():
+                    break
+        entered = asyncio.Event()
+
+        async def handler() -> None:
+            async with DistributedTaskApplyManager(at.client, "/x") as manager:
+                assert manager._gateway is not None
+                manager._places.append(await manager._gateway.enter(manager._route))
+                entered.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(handler())
+        await entered.wait()
+        assert at.raw.zcard(at.key("places")) == 2
+        while not task.done():  # as anyio cancels: at each place where it waits
+            task.cancel()
+            await asyncio.sleep(0)
+        await until(lambda: at.raw.zcard(at.key("places")) == 0)

@@ -284,3 +284,19 @@ async def test_a_node_may_serve_in_a_thread_without_a_signal(
         assert await at.call("/x") == (True, "done")
         await serving
     assert not node.handles_sigterm
+
+
+async def test_a_node_told_to_stop_while_it_starts_serves_nothing(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site(server, tmp_path) as at:
+        node = QueueWorker(at.client, 1, {"/x": 3})
+        make = node._make_worker
+
+        def interrupted() -> Any:
+            node.graceful_shutdown(signal.SIGINT)  # as a handler of `signal.signal` does
+            return make()
+
+        monkeypatch.setattr(node, "_make_worker", interrupted)
+        async with asyncio.timeout(20):
+            await node.run_serve()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,13 +17,16 @@ import pytest
 
 from pyclient import Queue
 from tests import servers
+from tests.security.certificates import Certificates
 
 from .stack import (
+    ROOT,
     Gateway,
     Process,
     Reply,
     Stack,
     call,
+    children,
     get,
     kill_all,
     raw,
@@ -252,3 +258,33 @@ def test_a_worker_killed_in_the_middle_costs_a_post_a_502_and_a_get_nothing(
         assert (replies["POST"].status, replies["POST"].json()["code"]) == (502, "lost")
         assert len(target.heads(b"POST /gate")) == 1
     wipe(redis, "killed")
+
+
+@pytest.mark.parametrize("how", ["no program", "no certificates"])
+def test_a_process_that_fails_to_start_again_takes_no_other_along(
+    redis: servers.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    Certificates(tmp_path)
+    program, ca = tmp_path / "python", tmp_path / "ca.crt"
+    program.symlink_to(os.path.realpath(sys.executable))
+    monkeypatch.setattr(sys, "executable", str(program))
+    env = {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *(part for part in sys.path if part)]),
+        "PEAK_REDIS_URL": redis.url,
+        "PEAK_TARGET_CA": str(ca),
+        "FAST_PRIORITY_TARGET_BASE_URL": "https://127.0.0.1:1",
+    }
+    with started(gateway := Gateway(env, tmp_path, "-w", "2")):
+        port, began = gateway.ready().port, time.monotonic()
+        until(lambda: time.monotonic() - began > 3, "old enough to be trusted")
+        lost, hidden = (program if how == "no program" else ca), tmp_path / "hidden"
+        lost.rename(hidden)
+        victim, other = children(gateway.pid)
+        os.kill(victim, signal.SIGKILL)
+        said = "a process can't be started" if how == "no program" else "a gateway process ended"
+        until(lambda: len(gateway.lines(said)) >= 2, "it fails to start")
+        assert get(port, "/gateway_live").status == 200
+        hidden.rename(lost)
+        until(lambda: len(gateway.lines("Application startup complete.")) == 3, "a new one")
+        assert other in children(gateway.pid)
+        assert gateway.stop() == 0

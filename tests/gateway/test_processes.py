@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,20 @@ import pytest
 
 from tests import servers
 
-from .stack import ROOT, Gateway, Process, Reply, Stack, children, get, raw, request, started, until
+from .stack import (
+    ROOT,
+    Gateway,
+    Process,
+    Reply,
+    Stack,
+    children,
+    get,
+    raw,
+    read_all,
+    request,
+    started,
+    until,
+)
 from .target import Target
 
 pytestmark = pytest.mark.leaves_processes
@@ -79,6 +93,29 @@ def test_a_signal_drains_what_runs_and_the_exit_code_is_0(
         assert gateway.wait() == 0
 
 
+def test_a_signal_to_all_processes_drains_as_one_to_the_parent(
+    redis: servers.Server, target: Target, tmp_path: Path
+) -> None:
+    """As systemd sends it: each child gets one of its own and that of its parent."""
+    target.reset()
+    with started(gateway := Gateway(_hold(redis, target), tmp_path, "-w", "2")):
+        port = gateway.ready().port
+        with socket.create_connection(("127.0.0.1", port), 20) as sock:
+            sock.sendall(request("GET", "/gate/x"))
+            until(lambda: target.active == 1, "it runs")
+            family = children(gateway.pid)
+            for pid in family:
+                os.kill(pid, signal.SIGTERM)
+            until(lambda: len(gateway.lines("gateway drains")) == 2, "both drain")
+            for pid in [*family, gateway.pid]:
+                if _alive(pid):  # the one that had nothing to do has ended
+                    os.kill(pid, signal.SIGTERM)
+            until(lambda: not _accepts(port), "no new connections")
+            target.gate.set()
+            assert read_all(sock).endswith(b"x")
+        assert gateway.wait() == 0
+
+
 def _hold(redis: servers.Server, target: Target) -> dict[str, str]:
     return {
         "PEAK_REDIS_URL": redis.url,
@@ -119,6 +156,30 @@ def test_what_still_waits_at_the_end_of_the_drain_gets_a_503(
         assert (replies[0].status, replies[0].json()["code"]) == (503, "stopping")
         assert replies[0].all(b"retry-after")
     until(lambda: redis.client().hlen("peak:{nobody}:tasks") == 0, "taken out of the line")
+
+
+def test_what_uploads_or_passes_through_at_the_end_of_the_drain_gets_a_503_too(
+    redis: servers.Server, target: Target, tmp_path: Path
+) -> None:
+    target.reset()
+    env = {
+        "PEAK_REDIS_URL": redis.url,
+        "PEAK_DRAIN_TIMEOUT": "0.5",
+        "FAST_PRIORITY_TARGET_BASE_URL": target.url,
+        "FAST_PRIORITY_PASS_THROUGH": "silent",
+    }
+    with started(gateway := Gateway(env, tmp_path)):
+        port = gateway.ready().port
+        with (
+            socket.create_connection(("127.0.0.1", port), 20) as upload,
+            socket.create_connection(("127.0.0.1", port), 20) as passing,
+        ):
+            upload.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf")
+            passing.sendall(b"GET /silent HTTP/1.1\r\nHost: a\r\n\r\n")
+            until(lambda: target.heads(b"/silent"), "it is asked")
+            assert gateway.stop() == 0
+            replies = [Reply(read_all(sock)) for sock in (upload, passing)]
+    assert [(reply.status, reply.json()["code"]) for reply in replies] == [(503, "stopping")] * 2
 
 
 def test_a_second_signal_ends_the_wait(

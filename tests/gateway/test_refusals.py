@@ -188,3 +188,30 @@ def test_garbage_behind_a_request_does_not_cost_it_its_answer(stack: Stack) -> N
     got = raw(stack.port, b"GET /slow/0.3 HTTP/1.1\r\nHost: a\r\n\r\n\x00\x01\r\n\r\n", timeout=5)
     assert got.startswith(b"HTTP/1.1 200 OK\r\n")
     assert got.endswith(b"slow")
+
+
+def test_an_upload_refused_in_the_middle_of_its_answer_breaks_it_off(
+    redis: servers.Server, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as api:
+        api.settimeout(20)
+        env = {
+            "PEAK_REDIS_URL": redis.url,
+            "PEAK_MAX_BODY": "1000",
+            "FAST_PRIORITY_TARGET_BASE_URL": f"http://127.0.0.1:{api.getsockname()[1]}",
+            "FAST_PRIORITY_PASS_THROUGH": "x",
+        }
+        with started(gateway := Gateway(env, tmp_path)):
+            port = gateway.ready().port
+            with socket.create_connection(("127.0.0.1", port), 20) as sock:
+                sock.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\n")
+                sock.sendall(b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+                with api.accept()[0] as peer:
+                    peer.recv(65536)
+                    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+                    assert b"200 OK" in sock.recv(65536)
+                    sock.sendall(b"7d0\r\n%b\r\n" % (b"x" * 2000))
+                    assert b"HTTP" not in read_all(sock)
+            until(lambda: gateway.lines("request"), "logged")
+            assert gateway.lines("request")[0]["code"] == "broke-off"
+            assert "Traceback" not in gateway.output()

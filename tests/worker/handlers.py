@@ -53,6 +53,12 @@ async def sleep(seconds: float, ctx: Context) -> str:
     return ctx.id
 
 
+@worker.route("say")
+def say(text: str) -> None:
+    """Leaves a text to the buffer of the standard output."""
+    print(text)
+
+
 @worker.route("thread")
 def thread(seconds: float, ctx: Context) -> str:
     """The same in a thread."""

@@ -11,7 +11,7 @@ import pytest
 
 from pyclient import PeakError, Queue
 from tests.servers import Server
-from tests.worker.rig import echo, line, serving
+from tests.worker.rig import echo, eventually, line, serving
 from worker_app import Worker, hints
 
 
@@ -134,3 +134,36 @@ async def test_replies_that_are_lost_are_asked_for_again(server: Server, queue_n
             await asyncio.gather(cutting, return_exceptions=True)
             results = await asyncio.gather(*(ticket.result(timeout=15) for ticket in tickets))
     assert results == list(range(400))
+
+
+async def test_a_worker_that_starts_at_a_full_redis_makes_room(
+    server: Server, queue_name: str
+) -> None:
+    """Its limits can't be set then; those that were set before hold on, and are set later."""
+
+    def limited(concurrency: int) -> Worker:
+        worker = Worker(queue_name, url=server.url)
+        worker.route("echo", concurrency=concurrency)(_same)
+        return worker
+
+    client = server.client(protocol=2)
+    async with Queue.from_url(server.url, name=queue_name) as queue:
+        async with serving(limited(2)):
+            await queue.call("echo", 0, timeout=10)
+        tickets = await queue.submit_many("echo", range(5), keep=60)
+        client.config_set("maxmemory", 1)
+        try:
+            worker = limited(3)
+            async with serving(worker):
+                assert [await one.result(timeout=20) for one in tickets] == [*range(5)]
+                client.config_set("maxmemory", 0)
+                assert worker.session is not None
+                worker.session.loop.recheck = True
+                key = f"peak:{{{queue_name}}}:conf"
+                await eventually(lambda: client.hget(key, "cap:echo") == b"3")
+        finally:
+            client.config_set("maxmemory", 0)
+
+
+async def _same(payload: Any) -> Any:
+    return payload

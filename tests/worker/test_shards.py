@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pyclient import Queue
+from pyclient import Queue, Unavailable
 from pyclient.shards import home_of, shard_of
 from tests.servers import Server
 from tests.worker.rig import eventually, serving
@@ -80,6 +80,36 @@ async def test_a_shard_that_fills_later_is_soon_served(server: Server, queue_nam
         assert await queue.call(other, timeout=5) - begun < 0.7
         for ticket in tickets:
             await ticket.cancel()
+
+
+@pytest.mark.leaves_keys("*")
+async def test_a_shard_that_does_not_answer_keeps_no_slot_from_the_others(
+    server: Server, queue_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(queue_name, url=server.url, shards=2, concurrency=1)
+    home = next(f"r{n}" for n in range(99) if home_of(f"r{n}", 2) == 0)
+
+    @worker.route(home)
+    async def echo(payload: int) -> int:
+        return payload
+
+    async def away(*args: object, **options: object) -> None:
+        asked.set()
+        await asyncio.sleep(0.5)
+        raise Unavailable("away")
+
+    asked = asyncio.Event()
+    async with Queue.from_url(server.url, name=queue_name, shards=2) as queue, serving(worker):
+        await queue.configure(concurrency={home: 1})  # so it is pinned to shard 0
+        assert await queue.call(home, 0, timeout=10) == 0
+        lost = worker._sessions[1].loop
+        for verb in ("gauge", "claim", "publish", "retry"):
+            monkeypatch.setattr(lost._commands, verb, away)
+        worker._sessions[1]._reconnected()
+        await asked.wait()
+        for n in range(3):
+            assert await queue.call(home, n, timeout=15) == n
+        monkeypatch.undo()
 
 
 @pytest.mark.leaves_keys("*")

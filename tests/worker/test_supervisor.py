@@ -15,7 +15,7 @@ from tests.servers import Server, until
 from tests.worker.rig import command, eventually, gone, line_count, lines
 from worker_app import logs
 from worker_app.__main__ import main
-from worker_app.supervisor import MISCONFIGURED
+from worker_app.supervisor import MISCONFIGURED, Supervisor
 
 HANDLERS = "tests.worker.handlers:worker"
 
@@ -254,3 +254,42 @@ async def test_a_worker_that_was_frozen_answers_too_late(
             assert await asyncio.to_thread(worker.end) == 0
         gauge = await queue.gauge()
         assert (gauge["done"], gauge["running"], gauge["lost"]) == (31, 0, 0)
+
+
+async def test_a_signal_to_all_processes_drains_as_one_to_the_supervisor(
+    server: Server, queue_name: str, tmp_path: Path
+) -> None:
+    async with Queue.from_url(server.url, name=queue_name) as queue:
+        with command(server, queue_name, tmp_path) as worker:
+            ticket = await queue.submit("sleep", 1.5, keep=60)
+            await eventually(lambda: line_count(tmp_path) == 1)
+            (child,) = worker.children()
+            os.kill(child, signal.SIGTERM)
+            await eventually(lambda: "stopping: 1 running" in worker.output)
+            os.kill(child, signal.SIGTERM)
+            assert await asyncio.to_thread(worker.end) == 0
+            assert await ticket.result(timeout=5) == ticket.id
+
+
+async def test_what_handlers_print_is_not_lost_at_the_end(
+    server: Server, queue_name: str, tmp_path: Path
+) -> None:
+    async with Queue.from_url(server.url, name=queue_name) as queue:
+        with command(server, queue_name, tmp_path, PYTHONUNBUFFERED="") as worker:
+            await queue.call("say", "a word", timeout=60)
+            assert await asyncio.to_thread(worker.end) == 0
+            assert "a word\n" in worker.output
+
+
+async def test_a_process_that_can_not_be_started_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    program, began = tmp_path / "program", tmp_path / "program.began"
+    supervisor = Supervisor([str(program)], 1, drain_timeout=1.0)
+    run = asyncio.create_task(supervisor.run())
+    await eventually(lambda: "can't be started" in caplog.text)
+    program.write_text('#!/bin/sh\n: > "$0.began"\nexec sleep 600\n')
+    program.chmod(0o700)
+    await eventually(began.exists, timeout=20)
+    supervisor._stop()
+    assert await run == 0

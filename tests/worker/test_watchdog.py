@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from tests.http.rawserver import answer, serve
 from tests.http.test_client import says
 from tests.servers import Server
 from tests.worker.rig import command, echo, eventually, gone, line, line_count
+from worker_app import Worker
 from worker_app.logs import BURST, JsonFormatter, Sparing
 from worker_app.session import STALL_S
 
@@ -45,6 +48,21 @@ async def test_a_loop_that_stands_still_is_noticed(server: Server, queue_name: s
         session.loop.progress = now - STALL_S - 1
         assert "claim loop" in session.ailment(now)[0]
         assert "event loop is blocked" in session.ailment(now + STALL_S + 1)[0]
+
+
+async def test_a_lifespan_that_takes_its_time_to_end_is_no_ailment(
+    server: Server, queue_name: str
+) -> None:
+    found: list[tuple[str, bool]] = []
+
+    @asynccontextmanager
+    async def lifespan(worker: Worker) -> AsyncIterator[None]:
+        yield
+        found.append(worker.ailment(time.monotonic() + STALL_S + 1))
+
+    async with line(server, queue_name, echo(server, queue_name, lifespan=lifespan)) as queue:
+        await queue.call("echo")
+    assert found == [("", False)]
 
 
 async def test_the_built_in_route_forwards_requests(

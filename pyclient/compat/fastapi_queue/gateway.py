@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -79,10 +79,13 @@ class Gateway:
         self._known.add(route)
         return place
 
-    async def leave(self, place: Place) -> None:
-        """Give a place back; goes on in the background where that takes longer than a second."""
+    async def leave(self, places: Iterable[Place]) -> None:
+        """Give places back; goes on in the background where that takes longer than a second, or
+        where the caller is cancelled."""
         if self._places is not None:
-            await asyncio.wait({self._places.leave(place)}, timeout=PATIENCE_S)
+            leaving = {self._places.leave(place) for place in places}
+            if leaving:
+                await asyncio.wait(leaving, timeout=PATIENCE_S)
 
     async def soon(
         self,

@@ -73,8 +73,7 @@ class DistributedTaskApplyManager:
             await self._departure.end()
         finally:
             assert self._gateway is not None
-            for place in places:
-                await self._gateway.leave(place)
+            await self._gateway.leave(places)
         return False
 
     def success(self) -> bool:

@@ -125,6 +125,8 @@ class QueueWorker:
         worker, engine = self._make_worker(), self._settings.engine(self._address)
         self._caller = Caller(self._threads)
         self._worker = worker
+        if self.closeing():  # told so by a signal while all this was made
+            worker.stop()
         announcing = asyncio.create_task(
             self._announcer(engine, first=self._run_startup).run(), name="peak-announce"
         )

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from pyclient import Queue
+from pyclient import Queue, SyncQueue
 from pyclient.errors import PeakError, Unavailable
 from tests.faultproxy import FaultProxy
 from tests.pyclient.client_rig import TinyWorker, until, waiting
@@ -135,3 +135,13 @@ async def test_while_redis_is_away_all_that_open_share_one_attempt() -> None:
     assert all(isinstance(end, Unavailable) for end in ends)
     assert len(attempts) == 1
     await queue.aclose()
+
+
+def test_an_error_in_a_slot_of_a_queue_that_was_closed_is_told(
+    server: Server, queue_name: str
+) -> None:
+    queue = SyncQueue.from_url(server.url, name=queue_name)
+    with pytest.raises(ValueError, match="mine"), queue.slot():  # noqa: PT012
+        queue.aclose()
+        raise ValueError("mine")
+    server.client().flushall()

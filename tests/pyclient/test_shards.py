@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyclient import Queue, SyncQueue, spread
+from pyclient.connection import Connection
 from pyclient.errors import ConfigError, QueueClosed, QueueFull, TaskFailed, Unavailable
 from pyclient.keys import check_id
 from pyclient.shards import home_of, id_in, merged, pinned, shard_of, split, split_routes
@@ -228,3 +229,22 @@ def test_slots_are_taken_from_threads_too(
             with queue.slot() as lease:
                 assert lease.fence
         assert queue.gauge(slots=True)["running"] == 0
+
+
+async def test_closed_while_its_first_slot_comes_it_forgets_who_was_to_keep_it(
+    server: Server, queue_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue.from_url(server.url, name=queue_name, shards=N)
+    learn = spread.Spread.learn
+
+    async def learn_and_close(self: spread.Spread, conn: Connection, *, must: bool = False) -> None:
+        await learn(self, conn, must=must)
+        await queue.aclose()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spread.Spread, "learn", learn_and_close)
+        with pytest.raises(Unavailable, match="was closed"):
+            await queue.slot().__aenter__()
+    assert queue._engine._holds == {}
+    async with queue, queue.slot():
+        assert len(queue._engine._jobs) == 2

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 from ._asgi_watch import Watch
+from .entry import closed
 from .errors import PeakError, RateLimited, Refused, StateLost, TaskError, TaskLost, Unavailable
 from .limiter import LocalRateLimiter, RateLimiter
 from .problem import Problem, problem_of
@@ -87,10 +88,14 @@ class PeakMiddleware:
         """
         if self._configured:
             return
-        if self._opening is None or self._opening.done():
-            self._opening = asyncio.get_running_loop().create_task(self._open())
-            self._opening.add_done_callback(_seen)
-        await asyncio.shield(self._opening)
+        opening = self._opening
+        if opening is None or opening.done():
+            opening = self._opening = asyncio.get_running_loop().create_task(self._open())
+            opening.add_done_callback(_seen)
+        await asyncio.wait([opening])
+        if opening.cancelled():  # by `aclose`: no request was
+            raise closed()
+        opening.result()
 
     async def aclose(self) -> None:
         """Close the queue; requests open it again."""

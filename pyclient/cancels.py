@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from .commands import Commands
 from .entry import closed
@@ -63,12 +63,11 @@ class Cancels:
                 for start in range(0, len(waiting), BATCH):
                     await self._cancel(reason, waiting[start : start + BATCH])
 
-    def end(self) -> None:
-        """Fail what was not sent."""
-        waiting, self._waiting = self._waiting, {}
-        for several in waiting.values():
-            for _, word in several:
-                refuse(word, closed())
+    def end(self, others: Iterable[Word]) -> None:
+        """Fail what was not answered, here and of `others`."""
+        self._waiting.clear()
+        for word in [*self.pending, *others]:
+            refuse(word, closed())
 
     async def _cancel(self, reason: str, some: list[tuple[str, Word]]) -> None:
         error: Exception = closed()
@@ -118,3 +117,8 @@ def refuse(word: Word, error: Exception) -> None:
     if not word.done():
         word.set_exception(error)
         word.exception()  # whoever asked may have left
+
+
+async def ended(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Return when all have ended, however they did."""
+    await asyncio.gather(*tasks, return_exceptions=True)

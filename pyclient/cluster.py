@@ -116,7 +116,7 @@ class Cluster:
     async def _ask_for_map(self) -> None:
         if self._refresh is None:
             self._refresh = asyncio.get_running_loop().create_task(self._learn())
-        await asyncio.shield(self._refresh)
+        await asyncio.wait([self._refresh])  # whoever waits does not end with it
 
     async def _learn(self) -> None:
         try:

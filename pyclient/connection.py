@@ -10,6 +10,7 @@ takes part in reading: see `link.py`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -67,12 +68,13 @@ class Connection:
 
     async def open(self) -> None:
         """Connect and check the server. Raises ConfigError or Unavailable."""
+        mine = None
         if self._wires is not None:
             self._check_home()
         else:
             self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
             topology = _topology(self._address, self._limits)
-            self._wires = Wires(
+            mine = self._wires = Wires(
                 topology,
                 demand=self._address.durability,
                 patience=self._patience,
@@ -82,7 +84,8 @@ class Connection:
         try:
             await self._link(b"", "call", asyncio.get_running_loop().time() + _OPEN_S)
         except BaseException:
-            await self.aclose()
+            if mine is not None and mine is self._wires:  # else others may be using it
+                await self.aclose()
             raise
 
     async def aclose(self) -> None:
@@ -90,11 +93,11 @@ class Connection:
         if self._wires is None:
             return
         self._check_home()
-        wires, self._wires = self._wires, None
-        for reader in list(self._readers):
-            await reader.aclose()
-        await wires.aclose()
-        self._loop = None
+        wires, self._wires, self._loop = self._wires, None, None
+        async with contextlib.AsyncExitStack() as stack:  # each, also if this is cancelled
+            stack.push_async_callback(wires.aclose)
+            for reader in list(self._readers):
+                stack.push_async_callback(reader.aclose)
 
     def on_reconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back after each new link but the first, and when a slot moved; returns the undoing.

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import AsyncIterator
 
 from .commands import Commands, scripts
 from .connection import Connection
-from .entry import closed
-from .errors import ConfigError, Unavailable
+from .entry import closed, copy_of
+from .errors import ConfigError, PeakError, Unavailable
 from .keeper import Job, Keeper, call_soon
 from .keys import Keys, shorten
 from .line import Line
@@ -46,6 +47,7 @@ class Engine:
         self._max_payload = max_payload
         self._home: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._opening = asyncio.Lock()
+        self._failed: dict[str, PeakError] = {}
         self._life = 0
         self._closed = False
         self._conn: Connection | None = None
@@ -137,9 +139,9 @@ class Engine:
     async def hold(self, deadline: float, task_id: str = "") -> tuple[Line, SlotKeeper]:
         """What a slot needs."""
         where = self.where("hold", task_id)
-        line = await self.line(where, deadline)
         if self.shards > 1:
             await self.spreads["hold"].learn(await self.connection())
+        line = await self.line(where, deadline)  # nothing is awaited from here on
         held = self._holds.get(where)
         if held is None:
             held = self._holds[where] = SlotKeeper(line, line.commands.keys)
@@ -152,7 +154,7 @@ class Engine:
 
     async def refresh(self) -> None:
         """The lease has another length: hear of it now."""
-        for line in self._lines.values():
+        for line in list(self._lines.values()):  # others may open meanwhile
             await line.inbox.attach()
         if self._keeper is not None:
             for job in self._jobs:
@@ -181,7 +183,7 @@ class Engine:
         if self._conn is not None:
             return self._conn
         life = self._life
-        async with self._opening:
+        async with self._attempt(""):
             if life != self._life:
                 raise closed()
             if self._conn is None:
@@ -193,6 +195,22 @@ class Engine:
                     raise closed()
                 self._conn, self._keeper, self.address = conn, Keeper(url), url
             return self._conn
+
+    @contextlib.asynccontextmanager
+    async def _attempt(self, what: str) -> AsyncIterator[None]:
+        """One at a time opens. Who waited for an attempt that failed has failed with it: each with
+        one of its own would wait for all before it."""
+        life, before = self._life, self._failed.get(what)
+        async with self._opening:
+            failed = self._failed.get(what)
+            if failed is not None and failed is not before:
+                raise copy_of(failed)
+            try:
+                yield
+            except PeakError as error:
+                if life == self._life:
+                    self._failed[what] = error
+                raise
 
     async def _address(self) -> str:
         """Where to connect to. The private embedded server is one for the whole process."""
@@ -207,7 +225,7 @@ class Engine:
     async def _open_line(self, mode: str) -> Line:
         conn = await self.connection()
         life = self._life
-        async with self._opening:
+        async with self._attempt(mode):
             line = self._lines.get(mode)
             if line is None:
                 keys = self.keys[mode]

@@ -80,6 +80,8 @@ class Entry:
         if not self.future.done():
             self.since = since
             self.future.set_result(value)
+        if self.admitted is not None and not self.admitted.done():
+            self.admitted.set_result(None)  # its value overtook the reply of admit
 
     def fail(self, error: Exception) -> None:
         """No value will come."""

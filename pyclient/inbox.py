@@ -109,11 +109,11 @@ class Inbox:
 
     async def aclose(self) -> None:
         """End the reader; those who still wait get Unavailable."""
+        self.fail_all(lambda: Unavailable("the queue was closed", code="CLOSED"))
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        self.fail_all(lambda: Unavailable("the queue was closed", code="CLOSED"))
 
     def fail_all(self, error: Callable[[], PeakError]) -> None:
         """Tell everyone that waits that nothing will come."""

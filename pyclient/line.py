@@ -9,13 +9,14 @@ of more than 64 half. So there is no timer, nothing waits at low load, throughpu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from .blocking import Reader
-from .cancels import Cancels, Word, answer, refuse
+from .cancels import Cancels, Word, answer, ended, refuse
 from .commands import Commands
 from .deadlines import Deadlines
 from .entry import (
@@ -86,12 +87,11 @@ class Line:
         finally:
             for task in self._tasks:
                 task.cancel()
-            self._cancels.end()
-            for _, _, word in self._ends:
-                refuse(word, closed())
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            await self.sweeper.aclose()
-            await self.inbox.aclose()
+            self._cancels.end(self._ending)
+            async with contextlib.AsyncExitStack() as stack:  # each, also if this is cancelled
+                stack.push_async_callback(self.sweeper.aclose)
+                stack.push_async_callback(ended, self._tasks)
+                stack.push_async_callback(self.inbox.aclose)
 
     def submit(self, entry: Entry) -> asyncio.Future[bytes]:
         """Queue a task for the next admit call. Raises Unavailable when closed."""

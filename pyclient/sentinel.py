@@ -55,6 +55,10 @@ class Sentinels(Sole):
         link = await dial(endpoint, self._greeting, limits=self._limits)
         try:
             await _want_primary(link, endpoint)
+            if self._promised_elsewhere(endpoint):  # a deposed one still says that it is primary
+                raise Unavailable(
+                    f"{endpoint} is being replaced by {self._primary}", code="SENTINEL"
+                )
         except BaseException:
             link.abort("not the primary")
             raise
@@ -71,6 +75,10 @@ class Sentinels(Sole):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _promised_elsewhere(self, endpoint: Endpoint) -> bool:
+        now = asyncio.get_running_loop().time()
+        return now < self._promised_until and self._primary != endpoint
 
     async def _locate(self) -> Endpoint:
         """Ask all Sentinels: of those that answer, the one whose configuration is newest is right.

@@ -35,6 +35,7 @@ class Spread:
         self._loads = [0.0] * self.count
         self._pins: set[str] | None = None
         self._conn: Connection | None = None
+        self._home: asyncio.AbstractEventLoop | None = None
         self._looked = self._pinned_at = -math.inf
         self._task: asyncio.Task[None] | None = None
         self._learning = asyncio.Lock()
@@ -47,7 +48,9 @@ class Spread:
         """
         if self._conn is not conn:
             self._conn, self._learning = conn, asyncio.Lock()
+            self._home = asyncio.get_running_loop()
             self.forget()
+        self._look()
         if self._knows():
             return
         async with self._learning:  # all wait for the first one
@@ -60,7 +63,8 @@ class Spread:
             return new_task_id()
         shard = self._choose(route, key)
         self._loads[shard] += 1
-        self._look()
+        if self._home is not None and self._home is asyncio._get_running_loop():
+            self._look()  # slots of a SyncQueue draw in threads of others: `learn` looks for them
         return id_in(shard, self.count)
 
     def id_beside(self, task_id: str) -> str:

@@ -63,6 +63,7 @@ class Ticket:
             done = entry.future.done()
             if not done or not isinstance(entry.future.exception(), Unavailable | TaskExpired):
                 return entry
-        entry = self._entry = Entry(self.id, _STRANGER, b"")
-        self._line.watch(entry)
+        entry = Entry(self.id, _STRANGER, b"")
+        self._line.watch(entry)  # may raise: then the next to ask tries again
+        self._entry = entry
         return entry

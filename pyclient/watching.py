@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from .entry import Entry
+from .entry import Entry, closed
 from .errors import PeakError, Unavailable
 from .inbox import Inbox
 
@@ -43,3 +43,4 @@ async def watch(inbox: Inbox, entry: Entry) -> None:
         entry.fail(error)
     finally:
         inbox.discard(entry)
+        entry.fail(closed())  # it was cancelled with its line, unless the value is there

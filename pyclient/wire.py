@@ -69,13 +69,17 @@ class Wire:
             return link
         if self._closed:
             raise closed()
-        if self._opening is None:
-            self._opening = asyncio.get_running_loop().create_task(self._open())
+        opening = self._opening
+        if opening is None:
+            opening = self._opening = asyncio.get_running_loop().create_task(self._open())
         try:
             async with asyncio.timeout_at(deadline):
-                outcome = await asyncio.shield(self._opening)
+                await asyncio.wait([opening])  # its end by `aclose` is not the end of who waits
         except TimeoutError:
             raise Unavailable("no connection before the deadline", code="TIMEOUT") from None
+        if opening.cancelled():
+            raise closed()
+        outcome = opening.result()
         if isinstance(outcome, PeakError):
             raise again(outcome)
         return outcome
@@ -99,11 +103,13 @@ class Wire:
         """End the link and the attempt; callers that wait get Unavailable."""
         self._closed = True
         opening = self._opening
+        links = [*self._retiring, *([self.link] if self.link is not None else [])]
+        for link in links:
+            link.abort("the connection was closed on this side", code="CLOSED")
         if opening is not None:
             opening.cancel()
             await asyncio.wait([opening])
-        for link in [*self._retiring, *([self.link] if self.link is not None else [])]:
-            link.abort("the connection was closed on this side", code="CLOSED")
+        for link in links:
             await link.wait_gone()
 
     async def _open(self) -> Link | PeakError:
@@ -114,10 +120,6 @@ class Wire:
         except PeakError as error:
             self._not_before = loop.time() + self._backoff.next()
             return error
-        except asyncio.CancelledError:
-            if self._closed:
-                return closed()
-            raise
         finally:
             self._opening = None
         if not link.usable:

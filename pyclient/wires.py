@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
@@ -97,13 +98,14 @@ class Wires:
     async def aclose(self) -> None:
         """End all links and what the topology began."""
         self._closed = True
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
-        for places in self._places.values():
-            for wire in places.values():
-                await wire.aclose()
-        await self.topology.aclose()
+        async with contextlib.AsyncExitStack() as stack:  # each, also if this is cancelled
+            stack.push_async_callback(self.topology.aclose)
+            for places in self._places.values():
+                for wire in places.values():
+                    stack.push_async_callback(wire.aclose)
+            if self._watching is not None:
+                self._watching.cancel()
+                stack.push_async_callback(asyncio.wait, [self._watching])
 
     async def _watch(self) -> None:
         """A server that stopped answers nothing, not even MOVED: ask the others about it, long

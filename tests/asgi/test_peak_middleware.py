@@ -240,3 +240,13 @@ async def test_without_redis_many_requests_are_refused_together(queue_name: str)
     exchanges = await asyncio.wait_for(asyncio.gather(*runs), 4)
     await app.aclose()
     assert {exchange.status for exchange in exchanges} == {503}
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_closed_while_it_opens_a_request_is_refused(turns: int) -> None:
+    app = PeakMiddleware(Site(), queue="redis://127.0.0.1:1", limit=1)
+    request = asyncio.create_task(Exchange(app).run())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await app.aclose()
+    assert (await request).status == 503

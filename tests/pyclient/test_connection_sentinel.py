@@ -9,13 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from pyclient import sentinel as sentinel_module
 from pyclient.address import Endpoint
 from pyclient.connection import Connection, _topology, parse_address
 from pyclient.errors import Unavailable
-from pyclient.link import DEFAULT_LIMITS
+from pyclient.link import DEFAULT_LIMITS, Link
 from pyclient.sentinel import Sentinels, _announced
 from tests.pyclient.connection_rig import COUNT, ECHO, Lua, connected
-from tests.servers import until
+from tests.servers import until, valkey
 from tests.topologies import SERVICE, Watched, sentinel
 
 pytestmark = pytest.mark.faults
@@ -62,6 +63,31 @@ async def test_who_lags_behind_does_not_bring_back_a_deposed_primary() -> None:
     topology._switched(s3, b, early=True)
     assert topology._primary == b
     assert len(switches) == 3
+
+
+async def test_a_primary_that_is_deposed_while_it_is_dialled_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    topology = _topology(parse_address("redis+sentinel://s1/peak"), DEFAULT_LIMITS)
+    assert isinstance(topology, Sentinels)
+    new, place = Endpoint("new", 1), Endpoint("service peak", 0)
+    with valkey(tcp=True) as server:
+        old = Endpoint("127.0.0.1", server.port)
+
+        async def locate() -> Endpoint:
+            return old
+
+        async def want_primary_as_it_is_deposed(link: Link, endpoint: Endpoint) -> None:
+            await want_primary(link, endpoint)
+            topology._switched(Endpoint("s1", 26379), new, early=True)
+
+        want_primary = sentinel_module._want_primary
+        monkeypatch.setattr(topology, "_locate", locate)
+        (await topology.open(place)).abort("enough")
+        monkeypatch.setattr(sentinel_module, "_want_primary", want_primary_as_it_is_deposed)
+        with pytest.raises(Unavailable, match="is being replaced by"):
+            await topology.open(place)
+        assert topology._primary == new
 
 
 async def test_the_newest_configuration_is_believed(

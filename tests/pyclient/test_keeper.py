@@ -173,6 +173,19 @@ def test_a_job_that_is_asked_for_while_it_ends_runs_again(server: Server, how: s
     keeper.stop()
 
 
+def test_a_job_that_is_asked_for_while_it_connects_runs_all_the_same(server: Server) -> None:
+    for turn in range(20):
+        keeper, one, other = Keeper(server.url), Job(), Job()
+        keeper.add(one)
+        keeper.add(other)
+        time.sleep(turn / 20_000)  # about as long as it takes to connect
+        keeper.soon(one)
+        keeper.soon(other)
+        until(lambda one=one, other=other: len(one.at) > 2 and len(other.at) > 2)  # type: ignore[misc]
+        keeper.stop()
+    assert threads() == []
+
+
 def test_stopping_after_the_last_job_has_done_is_no_error(server: Server) -> None:
     keeper = Keeper(server.url)
     keeper.add(Job(None))

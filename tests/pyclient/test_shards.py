@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyclient import Queue, spread
+from pyclient import Queue, SyncQueue, spread
+from pyclient.connection import Connection
 from pyclient.errors import ConfigError, QueueClosed, QueueFull, TaskFailed, Unavailable
 from pyclient.keys import check_id
 from pyclient.shards import home_of, id_in, merged, pinned, shard_of, split, split_routes
@@ -217,3 +218,33 @@ async def test_errors_are_those_of_the_task(server: Server, queue_name: str) -> 
         await stack.enter_async_context(queue)
         with pytest.raises(TaskFailed):
             await queue.call("echo", 1)
+
+
+def test_slots_are_taken_from_threads_too(
+    server: Server, queue_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spread, "_LOADS_S", 0.0)
+    with SyncQueue.from_url(server.url, name=queue_name, shards=N) as queue:
+        for _ in range(5):
+            with queue.slot() as lease:
+                assert lease.fence
+        assert queue.gauge(slots=True)["running"] == 0
+
+
+async def test_closed_while_its_first_slot_comes_it_forgets_who_was_to_keep_it(
+    server: Server, queue_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue.from_url(server.url, name=queue_name, shards=N)
+    learn = spread.Spread.learn
+
+    async def learn_and_close(self: spread.Spread, conn: Connection, *, must: bool = False) -> None:
+        await learn(self, conn, must=must)
+        await queue.aclose()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spread.Spread, "learn", learn_and_close)
+        with pytest.raises(Unavailable, match="was closed"):
+            await queue.slot().__aenter__()
+    assert queue._engine._holds == {}
+    async with queue, queue.slot():
+        assert len(queue._engine._jobs) == 2

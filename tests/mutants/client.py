@@ -163,7 +163,6 @@ LIVES = (
         "elif entry.state == NEW:",
         "work is done for nobody",
         "tests/pyclient/test_line_leave.py::test_forgotten_after_it_was_sent_a_task_is_cancelled_and_its_answer_dropped",
-        first=True,
     ),
     Mutant(
         "who gives up while it is sent stays in the line",
@@ -228,8 +227,8 @@ VALUES = (
     Mutant(
         "a place is not given back",
         "pyclient/compat/fastapi_queue/manager.py",
-        "                await self._gateway.leave(place)\n",
-        "                pass\n",
+        "            await self._gateway.leave(places)\n",
+        "            pass\n",
         "the route fills up and stays full",
         "tests/compat/test_capacity.py::test_several_calls_in_one_with_use_one_place",
     ),

@@ -245,3 +245,19 @@ async def test_an_inbox_that_can_not_be_made_fails_its_tasks() -> None:
             await first.future
         assert second.acked
         assert not second.future.done()
+
+
+async def test_a_value_that_overtook_the_lost_reply_stands() -> None:
+    async with Rig("hold") as rig:
+        gate = rig.commands.gates["admit"] = asyncio.Event()
+        rig.commands.next["admit"] = [CUT] * 50
+        one = entry()
+        one.admitted = rig.line.loop.create_future()  # as `submit` waits
+        rig.line.submit(one)
+        await until(lambda: one.state == SENDING)
+        rig.line.inbox.take(one.id, b"granted\n5 9", 1.0)
+        gate.set()
+        await asyncio.sleep(0.4)
+        assert await one.future == b"granted\n5 9"
+        assert one.admitted.done()
+        assert rig.commands.sent("cancel") == [], "a cancel would end the turn that is in use"

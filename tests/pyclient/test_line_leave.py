@@ -261,22 +261,6 @@ def _published(count: int, *grants: Grant) -> Any:
     return Published(0, True, ["OK"] * count, [], list(grants))
 
 
-async def test_a_value_that_overtook_the_lost_reply_stands() -> None:
-    async with Rig("hold") as rig:
-        gate = rig.commands.gates["admit"] = asyncio.Event()
-        rig.commands.next["admit"] = [CUT] * 50
-        one = entry()
-        one.admitted = rig.line.loop.create_future()  # as `submit` waits
-        rig.line.submit(one)
-        await until(lambda: one.state == SENDING)
-        rig.line.inbox.take(one.id, b"granted\n5 9", 1.0)
-        gate.set()
-        await asyncio.sleep(0.4)
-        assert await one.future == b"granted\n5 9"
-        assert one.admitted.done()
-        assert rig.commands.sent("cancel") == [], "a cancel would end the turn that is in use"
-
-
 async def test_known_under_its_key_while_the_line_closes_is_told_as_closed() -> None:
     rig = Rig()
     gate = rig.commands.gates["admit"] = asyncio.Event()

@@ -85,11 +85,7 @@ class Supervisor:
         for _ in range(self._count):
             self._children.append(self._spawn())
         while self._children:
-            child = self._events.get()
-            if child is None:
-                self._drain()
-            else:
-                self._ended(child)
+            self._hear(self._events.get())
         return 1 if self._failed else 0
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
@@ -110,6 +106,13 @@ class Supervisor:
     def _wait(self, child: _Child) -> None:
         child.process.wait()
         self._events.put(child)
+
+    def _hear(self, ended: _Child | None) -> None:
+        """A child that ended, or None for a signal."""
+        if ended is None:
+            self._drain()
+        else:
+            self._ended(ended)
 
     def _ended(self, child: _Child) -> None:
         self._children.remove(child)
@@ -141,11 +144,7 @@ class Supervisor:
             except OSError as error:
                 self._log.error("a process can't be started", extra=fields(error=str(error)))
             with contextlib.suppress(queue.Empty):
-                event = self._events.get(timeout=_RESTART_PAUSE_S)
-                if event is None:
-                    self._drain()
-                else:
-                    self._ended(event)
+                self._hear(self._events.get(timeout=_RESTART_PAUSE_S))
 
     def _drain(self) -> None:
         first = not self._stopping

@@ -113,13 +113,12 @@ class Supervisor:
     def _signalled(self) -> None:
         again = self._stopping.is_set()
         log.info("stopping %s", "at once" if again else "when what runs has ended")
-        self._stopping.set()
         # SIGTERM may be sent to all processes at once: a child may get it twice, and drains.
-        self._send(signal.SIGINT if again else signal.SIGTERM)
+        self._stop(signal.SIGINT if again else signal.SIGTERM)
 
-    def _stop(self) -> None:
+    def _stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         self._stopping.set()
-        self._send(signal.SIGTERM)
+        self._send(number)
 
     def _send(self, number: signal.Signals) -> None:
         for process in list(self._children.values()):

@@ -49,14 +49,9 @@ class Nemesis:
         """The longest outages of all, so that whoever waits has had its largest crowd: memory that
         an allocator keeps from then on is no growth later."""
         for _ in range(times):
-            with self._stand.broken("away"):
-                self._server.kill()
-                time.sleep(_AWAY_S)
-                self._server.start()
-            until_done(self._stand, 90)
-            with self._stand.broken("away"), self._server.paused():
-                time.sleep(_FROZEN_S)
-            until_done(self._stand, 90)
+            for outage, longest in ((self._kill, _AWAY_S), (self._freeze, _FROZEN_S)):
+                outage(longest)
+                until_done(self._stand, 90)
 
     def staff(self) -> None:
         """As many workers as there should be."""
@@ -92,15 +87,11 @@ class Nemesis:
 
     def kill_redis(self) -> None:
         """kill -9, and a start after up to two seconds."""
-        with self._stand.broken("away"):
-            self._server.kill()
-            time.sleep(self._random.uniform(0, _AWAY_S))
-            self._server.start()
+        self._kill(self._random.uniform(0, _AWAY_S))
 
     def freeze_redis(self) -> None:
         """SIGSTOP for up to three seconds."""
-        with self._stand.broken("away"), self._server.paused():
-            time.sleep(self._random.uniform(0, _FROZEN_S))
+        self._freeze(self._random.uniform(0, _FROZEN_S))
 
     def pause_writes(self) -> None:
         """CLIENT PAUSE WRITE for up to two seconds."""
@@ -120,3 +111,13 @@ class Nemesis:
     def nothing(self) -> None:
         """A breath."""
         time.sleep(self._random.uniform(0, 3))
+
+    def _kill(self, seconds: float) -> None:
+        with self._stand.broken("away"):
+            self._server.kill()
+            time.sleep(seconds)
+            self._server.start()
+
+    def _freeze(self, seconds: float) -> None:
+        with self._stand.broken("away"), self._server.paused():
+            time.sleep(seconds)

@@ -1,5 +1,6 @@
 -- @include queue
 -- @include routes
+-- @include broad
 -- Lanes: `wait:<level>` for all routes without a concurrency limit, `wait:<level>:<route>` for one
 -- that has it. `ready:<level>` holds a member for each lane that may be served: `*` or the route,
 -- its score the tick of the lane's head. `lanes` names the lanes of capped routes.
@@ -21,7 +22,7 @@ local function enqueue(q, tasks)
     local o = levels[level]
     if not o then
       local key = lane_of(level, member)
-      local args = { 'ZADD', q.prefix .. key }
+      local args = { '0', STONE }
       o = { key = key, member = member, level = level, tick = 0, route = r, args = args }
       levels[level] = o
       order[#order + 1] = o
@@ -32,7 +33,7 @@ local function enqueue(q, tasks)
   end
   for i = 1, #order do
     local o = order[i]
-    redis.call(unpack(o.args))
+    add_members(q.prefix .. o.key, o.args)
     local capped = o.member ~= '*'
     if capped then
       redis.call('ZADD', q.prefix .. 'lanes', '0', o.key)

@@ -22,6 +22,8 @@ from .wire import Backoff
 log = logging.getLogger("pyclient.inbox")
 
 COUNT, BLOCK_MS = 4, 1000
+TRIM_AFTER = 64
+"""So many answers that were read may lie in the inbox; in a lull none does."""
 
 
 class Waiter(Protocol):
@@ -56,7 +58,7 @@ class Inbox:
         self._waiters: dict[str, list[Waiter]] = {}
         self._task: asyncio.Task[None] | None = None
         self._stale = False
-        self._trimmed = b"0"
+        self._untrimmed = 0
         self.last_id = b"0"
         self.unsure: set[str] = set()
         self.lease_ms = 15000
@@ -86,8 +88,14 @@ class Inbox:
         return len(self._waiters)
 
     def trim_id(self) -> bytes:
-        """What is below this has been read; for the next admit."""
-        self._trimmed = self.last_id
+        """What is below this has been read; for the next admit. `0`, for nothing, until it is
+        worth the command."""
+        if self._untrimmed < TRIM_AFTER:
+            return b"0"
+        return self._below()
+
+    def _below(self) -> bytes:
+        self._untrimmed = 0
         ms, _, sequence = self.last_id.partition(b"-")
         return b"%b-%d" % (ms, int(sequence) + 1) if sequence else self.last_id
 
@@ -182,8 +190,8 @@ class Inbox:
     async def _in_a_lull(self, reader: Reader, key: bytes) -> None:
         """Nothing came for a while: answers that were read need not lie there until the next
         admit, and those who wait may wait for an inbox that is gone."""
-        if self._trimmed != self.last_id:
-            await reader.read(b"XTRIM", key, b"MINID", self.trim_id())
+        if self._untrimmed:
+            await reader.read(b"XTRIM", key, b"MINID", self._below())
         if self._waiters:
             await self.attach()
 
@@ -199,6 +207,7 @@ class Inbox:
         since = self.fresh_since
         for entry_id, pairs in entries:
             self.last_id = entry_id
+            self._untrimmed += len(pairs) // 2
             for index in range(0, len(pairs), 2):
                 self.take(pairs[index].decode(), pairs[index + 1], since)
         return len(entries)

@@ -223,11 +223,11 @@ trim_id = ARGV[4] or ''
 if not trim_id:find('^%d+$') and not trim_id:find('^%d+-%d+$') or #trim_id > 41 then
   bad('trim_id', 'a stream id')
 end
-q = open_queue(mode)
+q = open_queue(mode, last_call(caller))
 local buckets, profiles, names, first = read_lists()
 local tasks, ids = read_tasks_args(first, profiles)
 
-local again, words, leases = look_up(q, caller, number, 1)
+local again, words, leases = look_up(q, number, 1)
 if again == 'old' then
   return { 'OLD' }
 elseif again == 'again' then

@@ -29,7 +29,7 @@ local ids = {}
 for i = 1, count do
   ids[i] = id_arg(ARGV[i + 3])
 end
-local q = open_queue(0)
+local q = open_queue(0, last_call(caller))
 
 -- A running task: in hold mode its grant ends, else its worker is told once.
 local function stop_running(run, ended)
@@ -84,7 +84,7 @@ local function stop_all()
   return words
 end
 
-local again, words, leases = look_up(q, caller, number, 5)
+local again, words, leases = look_up(q, number, 5)
 if again == 'old' then
   return { 'OLD' }
 elseif again == 'again' then

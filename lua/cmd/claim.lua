@@ -22,9 +22,9 @@ local number = int_arg(ARGV[2], 0, 9007199254740991, 'number')
 local limit = int_arg(ARGV[3], 1, 64, 'limit')
 local max_level = int_arg(ARGV[4], 0, 9, 'max_level')
 group_arg(5, 1, 0, 0, 'arguments')
-local q = open_queue(PULL)
+local q = open_queue(PULL, last_call(caller))
 
-local again, _, leases = look_up(q, caller, number, 2)
+local again, _, leases = look_up(q, number, 2)
 if again == 'old' then
   return { 'OLD' }
 elseif again == 'again' then

@@ -30,7 +30,7 @@ local id = id_arg(ARGV[5])
 local route = name_arg(ARGV[6], 1, 'route')
 local level = int_arg(ARGV[7], 0, 9, 'level')
 group_arg(8, 1, 0, 0, 'arguments')
-local q = open_queue(mode)
+local q = open_queue(mode, last_call(caller))
 local key, member = q.prefix .. 'places', id .. '|' .. caller .. '|' .. route
 
 local function take()
@@ -77,7 +77,7 @@ local function leave()
   return 'OK'
 end
 
-local again, words = look_up(q, caller, number, 6)
+local again, words = look_up(q, number, 6)
 if again == 'old' then
   return { 'OLD' }
 elseif again == 'again' then

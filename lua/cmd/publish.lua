@@ -39,7 +39,7 @@ for i = 1, count do
     bad('body', 'at most ' .. BODY .. ' bytes')
   end
 end
-local q = open_queue(0)
+local q = open_queue(0, last_call(caller))
 if q.mode == HOLD and limit > 0 then
   bad('limit', '0 in hold mode')
 end
@@ -74,7 +74,7 @@ local function gather()
   return ended, words, names, left, ran
 end
 
-local again, words, leases = look_up(q, caller, number, 3)
+local again, words, leases = look_up(q, number, 3)
 if again == 'old' then
   return { 'OLD' }
 elseif again == 'again' then

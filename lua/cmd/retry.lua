@@ -34,9 +34,9 @@ for i = 1, count do
     bad('reason', 'at most 1024 bytes')
   end
 end
-local q = open_queue(PULL)
+local q = open_queue(PULL, last_call(caller))
 
-local again, words = look_up(q, caller, number, 4)
+local again, words = look_up(q, number, 4)
 if again == 'old' then
   return { 'OLD' }
 elseif again == 'again' then

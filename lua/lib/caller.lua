@@ -5,14 +5,15 @@
 
 local RECORD = '>I7BI7I7I4'
 
--- Answers 'run', 'old', or 'again' with the words of then, the ids that it leased, and the ticks
--- between which their fences are.
-local function look_up(q, caller, number, verb)
-  if number == 0 then
-    return 'run'
-  end
-  local text = redis.call('GET', q.prefix .. 'call:' .. caller)
-  if not text then
+local function last_call(caller)
+  return KEYS[1] .. 'call:' .. caller
+end
+
+-- `q` was opened beside the caller's last call. Answers 'run', 'old', or 'again' with the words of
+-- then, the ids that it leased, and the ticks between which their fences are.
+local function look_up(q, number, verb)
+  local text = q.beside
+  if number == 0 or not text then
     return 'run'
   end
   local last, last_verb, low, high, size, at = struct.unpack(RECORD, text)
@@ -42,5 +43,5 @@ local function remember(q, caller, number, verb, words, leases)
   for i = 1, #leases do
     parts[i + 2] = leases[i].id
   end
-  redis.call('SET', q.prefix .. 'call:' .. caller, table.concat(parts), 'PX', '600000')
+  redis.call('SET', last_call(caller), table.concat(parts), 'PX', '600000')
 end

@@ -12,11 +12,14 @@ local UNREAD = 60000 -- so long an answer is kept for an owner that is gone, in 
 local PAUSED, CLOSED = 1, 2
 
 -- All fields of both records at once: a table that grows field by field is copied seven times.
-local function read_queue()
+-- `beside` is the key of a string that is read in one command with the clock, into `q.beside`; the
+-- bare prefix, where there is none, is no key of ours.
+local function read_queue(beside)
   local prefix = KEYS[1]
   local conf = redis.call('HGET', prefix .. 'conf', 'q')
     or struct.pack(CONF, 1, 0, 0, 0, 15000, 0, 10000, STRICT, 0, 0, '', 0, '')
-  local clock = redis.call('GET', prefix .. 'clock') or '\1' .. ('\0'):rep(NEW_CLOCK)
+  local strings = redis.call('MGET', prefix .. 'clock', beside or prefix)
+  local clock = strings[1] or '\1' .. ('\0'):rep(NEW_CLOCK)
   local schema, mode, order, state, lease, limit, capacity, step, caps, reserve, reason =
     struct.unpack(CONF, conf)
   if schema > 1 then
@@ -29,6 +32,7 @@ local function read_queue()
     us = us,
     now = (us - us % 1000) / 1000,
     prefix = prefix,
+    beside = strings[2],
     routes = {},
     mode = mode,
     order = order,
@@ -66,8 +70,8 @@ local function read_queue()
 end
 
 -- `mode` PULL or HOLD fixes the mode of a new queue and refuses the other one; 0 asks nothing.
-local function open_queue(mode)
-  local q = read_queue()
+local function open_queue(mode, beside)
+  local q = read_queue(beside)
   if mode ~= 0 and q.mode ~= mode then
     if q.mode ~= 0 then
       error({

@@ -3,7 +3,7 @@
 -- zset-max-listpack-value) is a table until the key is gone. So what comes in a batch comes behind
 -- a stone of that length, which is taken out again at once.
 
-local MANY = 8
+local MANY = 16
 local STONE = 'behind-this-stone-redis-keeps-a-table-and-not-a-list-to-search--!'
 
 -- `args` are pairs of score and member, the stone the first of them.

@@ -21,7 +21,7 @@ def encoding(rig: Rig, key: str) -> str:
     return text(rig.client.object("encoding", rig.prefix + key))
 
 
-@pytest.mark.parametrize("count", [7, 8, 64])
+@pytest.mark.parametrize("count", [15, 16, 64])
 def test_only_the_tasks_of_a_batch_are_kept(rig: Rig, count: int) -> None:
     ids = [task_id(number) for number in range(count)]
     rig.call("attach", "g0")
@@ -36,7 +36,7 @@ def test_only_the_tasks_of_a_batch_are_kept(rig: Rig, count: int) -> None:
 
 def test_a_batch_makes_tables_and_a_single_task_none(rig: Rig) -> None:
     rig.call("attach", "g0")
-    for count, kinds in ((1, ("listpack", "listpack")), (8, ("skiplist", "hashtable"))):
+    for count, kinds in ((1, ("listpack", "listpack")), (16, ("skiplist", "hashtable"))):
         rig.admit([task_id(100 * count + number) for number in range(count)])
         waiting = encoding(rig, "wait:3")
         leased = rig.claim(64)[3]

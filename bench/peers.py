@@ -6,6 +6,7 @@ lies in one cache folder outside of the checkout; what is there is left alone.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -51,7 +52,9 @@ def cache() -> Path:
 
 
 def ready(name: str) -> bool:
-    """Whether an environment is complete."""
+    """Whether an environment is complete; the tools belong to the one that runs this."""
+    if name == "tools":
+        return all(importlib.util.find_spec(module) for module in ("matplotlib", "py_spy"))
     return (cache() / name / ".ready").is_file()
 
 

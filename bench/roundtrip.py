@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/roundtrip.py [--seconds 3] [--server redis-server|embedded] [--json FILE]
 
-Tasks of 200 bytes at 1, 64 and 512 in flight, with one and with ten routes; in the same run,
+Tasks of 200 bytes at 1, 64 and 512 in flight, with one and with ten routes; in turn with 64,
 plain redis-py GETs at 64 in flight over a pool, what Redis itself spends per round trip
 (µs of EVALSHA, commands called inside), the commands of an idle worker, and the bytes of a
 waiting task. Compare ratios within a run, never figures across machines.
@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -116,6 +117,17 @@ async def gets(url: str, seconds: float) -> int:
     return round(count / elapsed)
 
 
+async def side_by_side(queue: Queue, url: str, seconds: float) -> tuple[dict[str, float], int]:
+    """64 in flight and the GETs in turn, five times: the medians of both."""
+    ours, plain = [], []
+    for _ in range(5):
+        ours.append(await trips(queue, 64, seconds / 3, 1))
+        plain.append(await gets(url, seconds / 3))
+    return {name: statistics.median(run[name] for run in ours) for name in ours[0]}, round(
+        statistics.median(plain)
+    )
+
+
 def spent(client: redis.Redis) -> tuple[int, int, int]:
     """µs of scripts, script calls, and all commands so far."""
     stats: dict[str, Any] = client.info("commandstats")
@@ -168,8 +180,8 @@ async def measure(url: str, name: str, seconds: float) -> dict[str, Any]:
                     for number in IN_FLIGHT:
                         await trips(queue, number, 0.3, routes)
                         result[key][str(number)] = await trips(queue, number, seconds, routes)
-                    if routes == 1:
-                        result["get_per_s"] = await gets(url, seconds)
+                sixty_four, result["get_per_s"] = await side_by_side(queue, url, seconds)
+                result["in_flight"]["64"] = sixty_four
                 one = await per_trip(client, queue, seconds, 1)
                 ten = await per_trip(client, queue, seconds, 10)
                 result["redis_us"], result["inner_commands"], result["script_calls"] = one

@@ -19,6 +19,7 @@ from typing import Any
 from ._asgi_watch import Watch
 from .entry import closed
 from .errors import PeakError, RateLimited, Refused, StateLost, TaskError, TaskLost, Unavailable
+from .joint import outcome_of
 from .limiter import LocalRateLimiter, RateLimiter
 from .problem import Problem, problem_of
 from .queue import Queue
@@ -92,10 +93,7 @@ class PeakMiddleware:
         if opening is None or opening.done():
             opening = self._opening = asyncio.get_running_loop().create_task(self._open())
             opening.add_done_callback(_seen)
-        await asyncio.wait([opening])
-        if opening.cancelled():  # by `aclose`: no request was
-            raise closed()
-        opening.result()
+        await outcome_of(opening, closed)
 
     async def aclose(self) -> None:
         """Close the queue; requests open it again."""

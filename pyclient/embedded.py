@@ -137,8 +137,20 @@ def private() -> EmbeddedServer:
     global _private
     with _private_lock:
         if _private is None or not _private.running():
+            if _private is not None:
+                _private.stop()  # its guard and its directory are still there
             _private = EmbeddedServer.start()
         return _private
+
+
+def _after_fork() -> None:
+    """Another thread may have held it, of which the child has nothing."""
+    global _private_lock
+    _private_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def shared(directory: str) -> EmbeddedServer:

@@ -12,6 +12,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from .errors import PeakError, Unavailable
+from .joint import outcome_of
 from .link import Link
 
 _SETTLED_S = 2.0
@@ -74,12 +75,9 @@ class Wire:
             opening = self._opening = asyncio.get_running_loop().create_task(self._open())
         try:
             async with asyncio.timeout_at(deadline):
-                await asyncio.wait([opening])  # its end by `aclose` is not the end of who waits
+                outcome = await outcome_of(opening, closed)
         except TimeoutError:
             raise Unavailable("no connection before the deadline", code="TIMEOUT") from None
-        if opening.cancelled():
-            raise closed()
-        outcome = opening.result()
         if isinstance(outcome, PeakError):
             raise again(outcome)
         return outcome

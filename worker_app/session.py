@@ -74,6 +74,7 @@ class Session:
         self._caller = NumberedCaller()
         self._stuck: Held | None = None
         self.stops = 0
+        self._over = False
         self._timers: list[asyncio.TimerHandle] = []
         self._ticker: asyncio.TimerHandle | None = None
         self._side: set[asyncio.Task[None]] = set()
@@ -142,6 +143,7 @@ class Session:
             self._serving = asyncio.create_task(self.loop.serve())
             await self._attend(self._hints.listen(), self._hints.listen_told())
         finally:
+            self._over = True
             for timer in (*self._timers, self._ticker):
                 if timer is not None:
                     timer.cancel()
@@ -153,6 +155,8 @@ class Session:
     def stop(self) -> None:
         """The first time: finish what runs. Again: hand back everything at once."""
         self.stops += 1
+        if self._over:  # other shards of this worker are still at work
+            return
         if self.stops == 1:
             log.info("stopping: %d running", len(self.desk.running))
             self.loop.drain()

@@ -18,6 +18,7 @@ from worker_app import Worker
 
 ROUTES = [f"route-name-{digit}" for digit in range(10)]
 KEEP_S = 60
+BACKLOG = 1_000_000  # others have no limit at all; ours is 10,000 unless set
 
 
 async def echo(payload: object) -> object:
@@ -52,11 +53,10 @@ class Adapter(Base):
         self._queue = Queue.from_url(self.url, name=QUEUE, shards=SHARDS)
         await self._queue.open()
         self._routes = itertools.cycle(ROUTES[: self.options["routes"]])
+        await self._queue.configure(capacity=BACKLOG)
         if self.options.get("limits"):
             each = dict.fromkeys(ROUTES, 100_000)
-            await self._queue.configure(
-                limit=100_000, capacity=1_000_000, concurrency=each, room=each
-            )
+            await self._queue.configure(limit=100_000, concurrency=each, room=each)
 
     async def call(self, payload: str) -> object:
         return await self._queue.call(next(self._routes), payload)

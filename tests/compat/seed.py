@@ -13,6 +13,7 @@ with warnings.catch_warnings():
     from pyclient.compat.fastapi_queue.address import address_of
     from pyclient.compat.fastapi_queue.calls import Caller
     from pyclient.compat.fastapi_queue.client import Departure, request_of
+    from pyclient.compat.fastapi_queue.gateway import gateway_of
     from pyclient.compat.fastapi_queue.names import route_of
     from pyclient.compat.fastapi_queue.settings import CompatSettings
 
@@ -24,6 +25,7 @@ __all__ = [
     "QueueWorker",
     "RateLimiter",
     "address_of",
+    "gateway_of",
     "request_of",
     "route_of",
     "shutdown",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +14,12 @@ import pytest
 import redis
 import redis.asyncio
 
+from pyclient.errors import Unavailable
 from tests import servers, topologies
 from tests.servers import Server
 
 from .rig import Process, Refusal, site, took, until
-from .seed import shutdown
+from .seed import gateway_of, shutdown
 
 
 @pytest.fixture
@@ -190,3 +192,13 @@ async def test_a45_an_answer_that_came_while_the_gateway_was_cut_off_is_delivere
             await asyncio.sleep(0.1)
         assert cut > 0
         assert await call == (True, "cut")
+
+
+async def test_who_waits_for_the_connection_when_it_is_closed_is_told_and_not_cancelled() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        gateway = gateway_of(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        waiting = asyncio.create_task(gateway.line())
+        await asyncio.sleep(0.05)
+        await gateway.aclose()
+        with pytest.raises(Unavailable):
+            await waiting

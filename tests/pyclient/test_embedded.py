@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import redis
@@ -254,7 +254,7 @@ def test_all_of_one_process_get_the_same_private_server() -> None:
     second = open_url("embedded://")
     assert second.pid != first.pid
     assert alive(second.url)
-    first.stop()
+    assert not Path(urlsplit(first.url).path).parent.exists()
     second.stop()
 
 

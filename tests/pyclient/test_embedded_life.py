@@ -128,6 +128,17 @@ def test_a_fork_that_exits_does_not_end_it() -> None:
         assert gone(pid)
 
 
+def test_a_fork_in_the_middle_of_a_start_can_start_one_of_its_own() -> None:
+    held = "from pyclient import embedded\nembedded._private_lock.acquire()\nimport os\n"
+    fork = "if os.fork():\n    os.wait()\n    raise SystemExit\nserver = embedded.private()\n"
+    with owner(held + fork + TELL + WAIT) as one:
+        pid, owned, url = one.told()
+        assert owned
+        assert alive(url)
+        one.close()
+        assert gone(pid)
+
+
 def test_it_lives_as_long_as_a_fork_of_its_owner() -> None:
     fork = "import os, time\nchild = os.fork()\nif child == 0:\n    time.sleep(60)\n"
     tell = "print(child, 1, server.url, flush=True)\n"

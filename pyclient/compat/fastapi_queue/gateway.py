@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from pyclient.connection import parse_address
+from pyclient.entry import closed
 from pyclient.errors import PeakError, Refused, TaskError, Unavailable
+from pyclient.joint import outcome_of
 from pyclient.line import Line
 from pyclient.placing import Place, Places
 
@@ -60,7 +62,7 @@ class Gateway:
         if self._opening is None or self._opening.done():
             self._opening = asyncio.get_running_loop().create_task(self._engine.line("pull"))
             self._opening.add_done_callback(_undone(None))
-        return await asyncio.shield(self._opening)
+        return await outcome_of(self._opening, closed)
 
     async def enter(self, route: str) -> Place:
         """A place in a route that is known. Raises Refused, Unavailable within a second.

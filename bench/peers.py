@@ -54,7 +54,8 @@ def cache() -> Path:
 def ready(name: str) -> bool:
     """Whether an environment is complete; the tools belong to the one that runs this."""
     if name == "tools":
-        return all(importlib.util.find_spec(module) for module in ("matplotlib", "py_spy"))
+        spy = Path(sys.executable).with_name("py-spy")
+        return importlib.util.find_spec("matplotlib") is not None and spy.is_file()
     return (cache() / name / ".ready").is_file()
 
 

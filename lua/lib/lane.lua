@@ -31,17 +31,27 @@ local function enqueue(q, tasks)
     local n = #o.args
     o.args[n + 1], o.args[n + 2] = ('%d'):format(t.tick), t.id
   end
+  local capped, heads = {}, {}
   for i = 1, #order do
     local o = order[i]
     add_members(q.prefix .. o.key, o.args)
-    local capped = o.member ~= '*'
-    if capped then
-      redis.call('ZADD', q.prefix .. 'lanes', '0', o.key)
+    if o.member ~= '*' then
+      capped[#capped + 1] = '0'
+      capped[#capped + 1] = o.key
     end
-    if not (capped and o.route.levels:find(o.level, 1, true)) then
-      redis.call('ZADD', q.prefix .. 'ready:' .. o.level, 'LT', o.tick, o.member)
+    if o.member == '*' or not o.route.levels:find(o.level, 1, true) then
+      local ready = heads[o.level] or {}
+      heads[o.level] = ready
+      ready[#ready + 1] = o.tick
+      ready[#ready + 1] = o.member
       add_level(q, o.level)
     end
+  end
+  if #capped > 0 then
+    redis.call('ZADD', q.prefix .. 'lanes', unpack(capped))
+  end
+  for level, ready in pairs(heads) do
+    redis.call('ZADD', q.prefix .. 'ready:' .. level, 'LT', unpack(ready))
   end
 end
 

@@ -5,6 +5,8 @@
 -- The order: level, then lane, then the oldest task. A level is represented by the task that it
 -- would serve next; the smallest `tick + level * step` wins, the lower level on a tie.
 
+local FEW = 8
+
 -- The tick of the second best of a level: the best lane gives way to it.
 local function runner_up(level, best)
   local tick = level.heads[level.at]
@@ -53,7 +55,7 @@ local function take(q, lane, bound, bound_digit, want, plan)
     want = math.min(want, r.cap - r.running)
   end
   if #lane.ids == 0 then
-    read_lane(lane, want)
+    read_lane(lane, r and math.min(want, FEW) or want) -- others have their turn soon
   end
   local base, n = digit * q.step, 0
   while n < want and lane.at <= lane.count do
@@ -139,37 +141,52 @@ local function sift(q, plan)
   plan.ids, plan.from = {}, {}
 end
 
--- One lane: what was taken is out, and it stands by its new head, or is parked, or gone.
-local function settle_lane(q, lane)
-  local digit, route = lane.level.digit, lane.route
-  local ready = q.prefix .. 'ready:' .. digit
+-- One lane: what was taken is out, and it stands by its new head, or is parked, or `empty`.
+local function settle_lane(q, lane, empty)
+  local level, route, member = lane.level, lane.route, lane.member
   if lane.taken > 0 then
     redis.call('ZREMRANGEBYRANK', lane.key, '0', lane.taken - 1)
   end
   if lane.at > lane.count then
-    redis.call('ZREM', ready, lane.member)
+    level.gone[#level.gone + 1] = member
     if route then
-      redis.call('ZREM', q.prefix .. 'lanes', lane_of(digit, lane.member))
+      empty[#empty + 1] = lane_of(level.digit, member)
     end
   elseif route and is_full(route) then
-    redis.call('ZREM', ready, lane.member)
-    park(route, digit)
-  else
-    if lane.taken > 0 and lane.alone then
-      refit(q, digit, lane.member)
-    elseif lane.taken > 0 then
-      redis.call('ZADD', ready, 'XX', lane.ticks[lane.at], lane.member)
-    end
-    return
+    level.gone[#level.gone + 1] = member
+    park(route, level.digit)
+  elseif lane.taken > 0 and lane.alone then
+    refit(q, level.digit, member)
+  elseif lane.taken > 0 then
+    level.moved[#level.moved + 1] = lane.ticks[lane.at]
+    level.moved[#level.moved + 1] = member
   end
-  if redis.call('EXISTS', ready) == 0 then
-    q.levels = q.levels:gsub(digit, '')
+end
+
+-- What became of a level's lanes, in one command for each way that it went.
+local function settle_level(q, level)
+  local ready = q.prefix .. 'ready:' .. level.digit
+  if #level.moved > 0 then
+    redis.call('ZADD', ready, 'XX', unpack(level.moved))
+  end
+  if #level.gone > 0 then
+    redis.call('ZREM', ready, unpack(level.gone))
+    if redis.call('EXISTS', ready) == 0 then
+      q.levels = q.levels:gsub(level.digit, '')
+    end
   end
 end
 
 local function settle(q, plan)
+  local empty = {}
   for i = 1, #plan.lanes do
-    settle_lane(q, plan.lanes[i])
+    settle_lane(q, plan.lanes[i], empty)
+  end
+  for i = 1, #plan.levels do
+    settle_level(q, plan.levels[i])
+  end
+  if #empty > 0 then
+    redis.call('ZREM', q.prefix .. 'lanes', unpack(empty))
   end
   if #plan.moved > 0 then
     table.sort(plan.moved, function(a, b)
@@ -193,6 +210,8 @@ local function open_plan(q, max_level)
         members = {},
         heads = {},
         lanes = {},
+        gone = {},
+        moved = {},
         at = 1,
         read = 0,
         whole = false,
@@ -221,8 +240,9 @@ local function choose(q, want, max_level)
     local lane, bound, bound_digit = best_of(q, plan)
     if lane and left > 0 then
       take(q, lane, bound, bound_digit, left, plan)
-      if q.caps == 1 then
-        sift(q, plan) -- the next choice depends on who of these really runs
+      -- Where a route is full now, the next choice depends on who of these really runs.
+      if q.caps == 1 and (not lane.route or is_full(lane.route)) then
+        sift(q, plan)
       end
     elseif #plan.ids > 0 then
       sift(q, plan)

@@ -37,9 +37,23 @@ ROUTES = (
     Mutant(
         "an earlier task behind a later head",
         "lib/lane.lua",
-        "'LT', o.tick",
-        "'NX', o.tick",
+        "'LT', unpack(ready)",
+        "'NX', unpack(ready)",
         "a task that comes back with its old tick stands behind",
+    ),
+    Mutant(
+        "a full route is not looked at before the next choice",
+        "lib/order.lua",
+        "(not lane.route or is_full(lane.route))",
+        "not lane.route",
+        "a task that is late keeps the last turn of its route from the next one",
+    ),
+    Mutant(
+        "a lane keeps its old head",
+        "lib/order.lua",
+        "redis.call('ZADD', ready, 'XX', unpack(level.moved))",
+        "redis.call('ZADD', ready, 'NX', unpack(level.moved))",
+        "a lane goes on to be served by the age of a task that is gone",
     ),
     Mutant(
         "no age makes up for a level",

@@ -124,12 +124,14 @@ async def test_a15_a_node_with_all_slots_busy_finishes_sync_and_async_work(
         node = at.node({"/sleepy": "sleepy", "/awake": "awake"}, threads=2)
         await at.ready("/sleepy", "/awake")
         calls = [
-            asyncio.create_task(at.call("/sleepy", {"seconds": 0.8})),
-            asyncio.create_task(at.call("/awake", {"seconds": 0.8})),
+            asyncio.create_task(at.call("/sleepy", {"seconds": 1.2, "name": "slow"})),
+            asyncio.create_task(at.call("/awake", {"seconds": 1.2})),
         ]
         await until(lambda: at.raw.zcard(at.key("leases")) == 2)
+        await until(lambda: "began slow" in at.noted())
+        await asyncio.sleep(0.3)  # what is leased and has not begun is handed back
         node.signal(signal.SIGINT)
-        assert await asyncio.gather(*calls) == [(True, "slept"), (True, "awake")]
+        assert await asyncio.gather(*calls) == [(True, "slow"), (True, "awake")]
         assert node.wait() == 0
 
 

@@ -6,7 +6,6 @@ lies in one cache folder outside of the checkout; what is there is left alone.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -52,11 +51,13 @@ def cache() -> Path:
 
 
 def ready(name: str) -> bool:
-    """Whether an environment is complete; the tools belong to the one that runs this."""
-    if name == "tools":
-        spy = Path(sys.executable).with_name("py-spy")
-        return importlib.util.find_spec("matplotlib") is not None and spy.is_file()
-    return (cache() / name / ".ready").is_file()
+    """Whether an environment is complete."""
+    return _marker(name).is_file()
+
+
+def _marker(name: str) -> Path:
+    """The file that says so; the tools are part of the environment that runs this."""
+    return Path(sys.prefix) / ".bench-tools" if name == "tools" else cache() / name / ".ready"
 
 
 def python(name: str) -> Path:
@@ -81,8 +82,9 @@ def set_up(names: Sequence[str] = ()) -> int:
         if problem:
             failed.append(name)
         else:
-            (cache() / name).mkdir(parents=True, exist_ok=True)
-            (cache() / name / ".ready").touch()
+            marker = _marker(name)
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
     return 1 if failed else 0
 
 

@@ -42,26 +42,26 @@ local function read_lists()
   end
   local count = int_arg(ARGV[at], 1, 64, 'profiles')
   for i = 1, count do
-    local p = read_profile(at + 1 + (i - 1) * 9, buckets, caller)
+    local p = read_profile(q, at + 1 + (i - 1) * 9, buckets, caller)
     profiles[i], profiles[tostring(i)] = p, p
     names[i] = p.route
   end
   return buckets, profiles, names, at + 1 + count * 9
 end
 
+-- The profile and id of each task; its body is the argument behind them.
 local function read_tasks_args(first, profiles)
-  local count = group_arg(first, 3, 1, 64, 'tasks')
-  local tasks, ids = {}, {}
+  local args, count = ARGV, group_arg(first, 3, 1, 64, 'tasks')
+  local of, ids = {}, {}
   for i = 1, count do
     local at = first + (i - 1) * 3
-    local p = profiles[ARGV[at]] or profiles[int_arg(ARGV[at], 1, #profiles, 'profile')]
-    if #ARGV[at + 2] > BODY then
+    of[i] = profiles[args[at]] or profiles[int_arg(args[at], 1, #profiles, 'profile')]
+    ids[i] = id_arg(args[at + 1])
+    if #args[at + 2] > BODY then
       bad('body', 'at most ' .. BODY .. ' bytes')
     end
-    ids[i] = id_arg(ARGV[at + 1])
-    tasks[i] = { id = ids[i], p = p, level = p.level, route = p.route, body = ARGV[at + 2] }
   end
-  return tasks, ids
+  return of, ids
 end
 
 -- The idempotency key: another task with it, if one is known.
@@ -97,43 +97,48 @@ local function bucket_refusal(p)
   end
 end
 
--- The word for one task; nil where it is taken in.
-local function refusal(t, state)
-  local p = t.p
-  if state.seen[t.id] then
-    return 'KNOWN'
-  end
-  local same = p.same and find_same(p, state.same)
-  if same then
-    return same
-  end
+-- What all new tasks of a profile are refused for, whatever else they are.
+local function standing(p)
   if q.state == CLOSED then
     return 'CLOSED ' .. q.reason
   end
   if p.keep == 0 and not has_inbox(q, caller) then
     return 'NOINBOX'
   end
-  t.place = p.place and find_place(p, t.id, state.placed)
+end
+
+-- The word for one task, or nil where it is taken in; and the place that it takes over.
+local function refusal(p, id, state)
+  if state.seen[id] then
+    return 'KNOWN'
+  end
+  local same = p.same and find_same(p, state.same)
+  if same or p.refusal then
+    return same or p.refusal
+  end
+  local place = p.place and find_place(p, id, state.placed)
   local word = p.take and bucket_refusal(p)
-  if not word and not t.place then
-    word = no_room(q, p.level, q.routes[p.route])
+  if not word and not place then
+    word = no_room(q, p.bound, p.r)
     if word then
       word = ('%s %.0f'):format(word, retry_ms(q, gap_of(q, state.pace, p)))
     end
   end
-  return word or p.due_ms > 0 and too_late(q, state.pace, p)
+  return word or p.due_ms > 0 and too_late(q, state.pace, p), place
 end
 
 -- Count one task in, so that the next of this call is judged with it.
-local function accept(t, state)
-  local p, store, ahead = t.p, state.store, state.pace.taken
-  state.seen[t.id] = true
-  t.tick = next_tick(q)
-  if t.place then
-    state.moved[#state.moved + 1] = t.place
+local function accept(p, id, body, place, state)
+  local taken, ahead = state.taken, state.pace.taken
+  local n = #taken + 1
+  local tick = state.before + n
+  state.seen[id] = true
+  if place then
+    state.moved[#state.moved + 1] = place
     state.placed[p.place] = true
   else
-    add_living(q.routes[p.route], 1)
+    local r = p.r
+    r.living, r.dirty = r.living + 1, true
     q.taken = q.taken + 1
   end
   ahead[p.level] = (ahead[p.level] or 0) + 1
@@ -143,48 +148,54 @@ local function accept(t, state)
     end
   end
   if p.same then
-    state.same[p.same] = t.id .. p.digest
+    state.same[p.same] = id .. p.digest
   end
-  local n = #store
-  store[n + 1] = t.id
-  store[n + 2] = struct.pack('>BBBBBI7', 1, 0, p.level, p.tries, 0, t.tick) .. p.tail .. t.body
-  state.taken[#state.taken + 1] = t
+  state.store[2 * n - 1] = id
+  state.store[2 * n] = pack_header(p, tick) .. body
+  taken[n] = { id = id, p = p, tick = tick }
 end
 
-local function decide(tasks, ids, names)
+local function decide(of, ids, first, profiles, names)
   local rows = redis.call('HMGET', q.prefix .. 'tasks', unpack(ids))
-  load_routes(q, names)
+  load_routes(q)
   q.living, q.taken = redis.call('HLEN', q.prefix .. 'tasks'), 0
+  for i = 1, #profiles do
+    local p = profiles[i]
+    p.refusal, p.bound = standing(p), bound_of(q, p.level)
+  end
+  local seen, words, kept = {}, {}, {}
   local state = {
-    seen = {},
+    seen = seen,
     same = {},
     moved = {},
     placed = {},
     store = {},
     taken = {},
-    words = {},
+    before = math.max(q.us - 1, q.tick), -- the tick before the first
     pace = { taken = {}, names = names },
+    words = words,
   }
-  local kept = {}
-  for i = 1, #tasks do
-    state.seen[ids[i]] = rows[i] and true or nil
+  for i = 1, #ids do
+    seen[ids[i]] = rows[i] and true or nil
     kept[i] = q.prefix .. 'result:' .. ids[i]
   end
-  for i = 1, redis.call('EXISTS', unpack(kept)) > 0 and #tasks or 0 do
-    state.seen[ids[i]] = state.seen[ids[i]] or redis.call('EXISTS', kept[i]) == 1
+  for i = 1, redis.call('EXISTS', unpack(kept)) > 0 and #ids or 0 do
+    seen[ids[i]] = seen[ids[i]] or redis.call('EXISTS', kept[i]) == 1
   end
-  for i = 1, #tasks do
-    local word = refusal(tasks[i], state)
-    if word then
-      if word ~= 'KNOWN' and word:sub(1, 4) ~= 'SAME' then
-        q.refused = q.refused + 1
-      end
-    else
-      accept(tasks[i], state)
-      q.admitted = q.admitted + 1
+  local args, taken = ARGV, state.taken
+  for i = 1, #ids do
+    local word, place = refusal(of[i], ids[i], state)
+    if not word then
+      accept(of[i], ids[i], args[first + 3 * i - 1], place, state)
+    elseif word ~= 'KNOWN' and word:sub(1, 4) ~= 'SAME' then
+      q.refused = q.refused + 1
     end
-    state.words[i] = word or 'OK'
+    words[i] = word or 'OK'
   end
+  if #taken > 0 then
+    q.tick = state.before + #taken
+  end
+  q.admitted = q.admitted + #taken
   return state
 end
 
@@ -199,12 +210,12 @@ local function store(state)
   enqueue(q, state.taken)
   q.lives = true
   for i = 1, #state.taken do
-    local p = state.taken[i].p
+    local id, p = state.taken[i].id, state.taken[i].p
     if p.same then
       redis.call(
         'SET',
         q.prefix .. 'same:' .. p.same,
-        state.taken[i].id .. p.digest,
+        id .. p.digest,
         'PX',
         p.wait_ms + p.run_ms * p.tries + p.keep * 1000
       )
@@ -225,7 +236,7 @@ if not trim_id:find('^%d+$') and not trim_id:find('^%d+-%d+$') or #trim_id > 41 
 end
 q = open_queue(mode, last_call(caller))
 local buckets, profiles, names, first = read_lists()
-local tasks, ids = read_tasks_args(first, profiles)
+local of, ids = read_tasks_args(first, profiles)
 
 local again, words, leases = look_up(q, number, 1)
 if again == 'old' then
@@ -234,7 +245,7 @@ elseif again == 'again' then
   return { 'OK', next_ms(q), 0, words, tell_grants(leases_again(q, caller, leases)) }
 end
 
-local state = decide(tasks, ids, names)
+local state = decide(of, ids, first, profiles, names)
 store(state)
 for i = 1, #buckets do
   save_bucket(buckets[i])

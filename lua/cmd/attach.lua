@@ -22,8 +22,8 @@ local q = read_queue()
 
 -- Watch a living task that another caller owns.
 local function watch(id, text)
-  local t = unpack_task(id, text)
-  if t.inbox == caller then
+  local p = unpack_task(q, id, text).p
+  if p.inbox == caller then
     return
   end
   local key = q.prefix .. 'watch:' .. id
@@ -37,12 +37,14 @@ local function watch(id, text)
     return
   end
   redis.call('RPUSH', key, caller)
-  redis.call('PEXPIRE', key, t.wait_ms + t.run_ms * t.tries + 3600000)
-  redis.call('HSET', q.prefix .. 'tasks', id, text:sub(1, 1) .. string.char(1) .. text:sub(3))
+  redis.call('PEXPIRE', key, p.wait_ms + p.run_ms * p.tries + 3600000)
+  redis.call('HSET', q.prefix .. 'tasks', id, text:sub(1, 1) .. string.char(2) .. text:sub(3))
   local run = redis.call('HGET', q.prefix .. 'run', id)
   if run then
-    local r = unpack_run(id, run)
-    redis.call('HSET', q.prefix .. 'run', id, pack_run(r, r.flags % 2 + 2, r.hard, r.caller))
+    local r = unpack_run(q, id, run)
+    local flags = r.flags % 2 + 2
+    run = pack_run(flags, r.attempt, r.fence, r.hard, r.caller, r.p.text)
+    redis.call('HSET', q.prefix .. 'run', id, run)
   end
 end
 

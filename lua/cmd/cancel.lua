@@ -34,13 +34,13 @@ local q = open_queue(0, last_call(caller))
 -- A running task: in hold mode its grant ends, else its worker is told once.
 local function stop_running(run, ended)
   if q.mode == HOLD then
-    run.running, run.word, run.body, run.flags = true, reason, '', run.flags >= 2 and 1 or 0
+    run.word = reason
     ended[#ended + 1] = run
     return 'CANCELLED'
   end
   if run.flags % 2 == 0 then
-    run.flags = run.flags + 1
-    redis.call('HSET', q.prefix .. 'run', run.id, pack_run(run, run.flags, run.hard, run.caller))
+    local text = pack_run(run.flags + 1, run.attempt, run.fence, run.hard, run.caller, run.p.text)
+    redis.call('HSET', q.prefix .. 'run', run.id, text)
     local key = q.prefix .. 'told:' .. run.caller
     redis.call('RPUSH', key, ('%s %.0f'):format(run.id, run.fence))
     redis.call('LTRIM', key, -256, -1)
@@ -52,27 +52,26 @@ end
 local function stop_all()
   local runs = redis.call('HMGET', q.prefix .. 'run', unpack(ids))
   local rows = redis.call('HMGET', q.prefix .. 'tasks', unpack(ids))
-  local waiting, ended, words, names, due, seen = {}, {}, {}, {}, {}, {}
+  local waiting, ended, words, due, seen = {}, {}, {}, {}, {}
   for i = 1, count do
-    words[i] = 'GONE'
-    if rows[i] then
-      names[#names + 1] = unpack_task(ids[i], rows[i]).route
-    end
+    rows[i] = rows[i] and unpack_task(q, ids[i], rows[i])
+    runs[i] = runs[i] and unpack_run(q, ids[i], runs[i])
   end
-  load_routes(q, names)
+  load_routes(q)
   for i = 1, count do
-    local id = ids[i]
+    local id, t = ids[i], rows[i]
     if seen[id] then
       words[i] = 'GONE'
     elseif runs[i] then
-      words[i] = stop_running(unpack_run(id, runs[i]), ended)
-    elseif rows[i] then
-      local t = unpack_task(id, rows[i])
+      words[i] = stop_running(runs[i], ended)
+    elseif t then
       t.word, t.body = reason, ''
       ended[#ended + 1] = t
       due[#due + 1] = id
       waiting[#waiting + 1] = t
       words[i] = 'CANCELLED'
+    else
+      words[i] = 'GONE'
     end
     seen[id] = true
   end

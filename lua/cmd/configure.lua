@@ -14,7 +14,7 @@
 local count = group_arg(1, 2, 1, 64, 'settings')
 local STATES = { open = 0, paused = PAUSED, closed = CLOSED }
 local q = open_queue(0)
-local limits, names = {}, {}
+local limits = {}
 
 local function set_mode(value)
   local mode = value == 'pull' and PULL or value == 'hold' and HOLD or bad('mode', 'pull or hold')
@@ -90,12 +90,12 @@ for i = 1, #limits do
   else
     redis.call('HDEL', q.prefix .. 'conf', field)
   end
-  names[i] = limits[i][3]
+  note_route(q, limits[i][3])
 end
 write_conf(q)
 q.caps = redis.call('HLEN', q.prefix .. 'conf') > 1 and 1 or 0
 write_conf(q)
-load_routes(q, names)
+load_routes(q)
 release(q)
 local more = 0
 if q.mode == HOLD then

@@ -24,11 +24,11 @@ local q = read_queue()
 
 -- Tasks whose key is smaller: in every lane those older than the key less the level's step.
 local function position(t)
-  local key, ahead = t.tick + t.level * q.step, 0
+  local key, ahead = t.tick + t.p.level * q.step, 0
   for level = 0, 9 do
     local before = key - level * q.step
     if before > 0 then
-      local bound = (level < t.level and '' or '(') .. ('%.0f'):format(before)
+      local bound = (level < t.p.level and '' or '(') .. ('%.0f'):format(before)
       ahead = ahead + redis.call('ZCOUNT', q.prefix .. 'wait:' .. level, '-inf', bound)
     end
   end
@@ -49,7 +49,7 @@ for i = 1, count do
   local text = redis.call('HGET', q.prefix .. 'tasks', id)
   values[i] = value_of(q, id, text)
   if what == 'position' then
-    values[i] = values[i] == 'waiting' and position(unpack_task(id, text)) or 'gone'
+    values[i] = values[i] == 'waiting' and position(unpack_task(q, id, text)) or 'gone'
   end
 end
 return { 'OK', values }

@@ -42,15 +42,13 @@ for _, key in ipairs({ 'routes', 'service' }) do
   end
 end
 table.sort(names)
-local routes, few = {}, {}
-for i = 1, math.min(#names, 64) do
-  few[i] = names[i]
+local routes, few = {}, math.min(#names, 64)
+for i = 1, few do
+  note_route(q, names[i])
 end
-if #few > 0 then
-  load_routes(q, few)
-end
-for i = 1, #few do
-  local r = q.routes[few[i]]
+load_routes(q)
+for i = 1, few do
+  local r = q.routes[names[i]]
   routes[#routes + 1] = r.name
   routes[#routes + 1] = r.living
   routes[#routes + 1] = r.running

@@ -32,6 +32,7 @@ local level = int_arg(ARGV[7], 0, 9, 'level')
 group_arg(8, 1, 0, 0, 'arguments')
 local q = open_queue(mode, last_call(caller))
 local key, member = q.prefix .. 'places', id .. '|' .. caller .. '|' .. route
+local r = note_route(q, route)
 
 local function take()
   if redis.call('ZSCORE', key, member) or redis.call('HEXISTS', q.prefix .. 'tasks', id) == 1 then
@@ -44,7 +45,7 @@ local function take()
     return 'NOINBOX'
   end
   q.living, q.taken = redis.call('HLEN', q.prefix .. 'tasks'), 0
-  local word = no_room(q, level, q.routes[route])
+  local word = no_room(q, bound_of(q, level), r)
   if word then
     q.refused = q.refused + 1
     return ('%s %.0f'):format(word, retry_ms(q, 0))
@@ -55,7 +56,7 @@ local function take()
   redis.call('ZADD', key, q.now + quarter_of(q), member)
   due_at(q, q.now + quarter_of(q))
   q.places = q.places + 1
-  add_living(q.routes[route], 1)
+  r.living, r.dirty = r.living + 1, true
   return 'OK'
 end
 
@@ -66,9 +67,10 @@ local function leave()
   q.places = q.places - 1
   local text = redis.call('HGET', q.prefix .. 'tasks', id)
   if not text then
-    add_living(q.routes[route], -1)
+    r.living, r.dirty = r.living - 1, true
   elseif redis.call('HEXISTS', q.prefix .. 'run', id) == 0 then
-    local t = unpack_task(id, text)
+    local t = unpack_task(q, id, text)
+    load_routes(q)
     t.word, t.body = 'cancelled', ''
     redis.call('ZREM', q.prefix .. 'due', id)
     dequeue(q, { t })
@@ -84,7 +86,7 @@ elseif again == 'again' then
   return { 'OK', next_ms(q), words[1] }
 end
 
-load_routes(q, { route })
+load_routes(q)
 local word = action == 'take' and take() or leave()
 save_routes(q)
 save_queue(q)

@@ -28,14 +28,14 @@ local number = int_arg(ARGV[2], 0, 9007199254740991, 'number')
 local limit = int_arg(ARGV[3], 0, 64, 'limit')
 local max_level = int_arg(ARGV[4], 0, 9, 'max_level')
 local count = group_arg(5, 4, 1, 64, 'outcomes')
-local ids = {}
+local args, ids = ARGV, {}
 for i = 1, count do
   local at = 4 * i + 1
-  ids[i] = ARGV[at]
-  if not WORD[ARGV[at + 2]] then
+  ids[i] = args[at]
+  if not WORD[args[at + 2]] then
     bad('word', 'done or failed')
   end
-  if #ARGV[at + 3] > BODY then
+  if #args[at + 3] > BODY then
     bad('body', 'at most ' .. BODY .. ' bytes')
   end
 end
@@ -48,30 +48,30 @@ end
 -- the fence that it has are well formed, so only others are looked at.
 local function gather()
   local rows = redis.call('HMGET', q.prefix .. 'run', unpack(ids))
-  local ended, words, names, left, ran, seen = {}, {}, {}, {}, {}, {}
+  local ended, words, left, ran, seen = {}, {}, {}, {}, {}
   for i = 1, count do
-    local run = rows[i] and unpack_run(ids[i], rows[i])
-    if not run or ('%d'):format(run.fence) ~= ARGV[4 * i + 2] then
-      id_arg(ids[i])
-      run = int_arg(ARGV[4 * i + 2], 0, 9007199254740991, 'fence') == (run and run.fence) and run
+    local id, at = ids[i], 4 * i + 1
+    local run = rows[i] and unpack_run(q, id, rows[i])
+    if not run or ('%d'):format(run.fence) ~= args[at + 1] then
+      id_arg(id)
+      run = int_arg(args[at + 1], 0, 9007199254740991, 'fence') == (run and run.fence) and run
     end
-    if run and not seen[ids[i]] then
-      seen[ids[i]] = true
-      local told = run.flags % 2 == 1
-      run.word = told and 'cancelled' or ARGV[4 * i + 3]
-      run.body = told and '' or ARGV[4 * i + 4]
-      run.running = true
-      run.flags = run.flags >= 2 and 1 or 0
-      ended[#ended + 1] = run
-      names[#names + 1] = run.route
-      left[run.level] = (left[run.level] or 0) + 1
-      ran[#ran + 1] = not told and run or nil
-      words[i] = told and 'CANCELLED' or 'OK'
-    else
+    if not run or seen[id] then
       words[i] = 'STALE'
+    else
+      seen[id] = true
+      ended[#ended + 1] = run
+      local level = run.p.level
+      left[level] = (left[level] or 0) + 1
+      if run.flags % 2 == 1 then
+        run.word, words[i] = 'cancelled', 'CANCELLED'
+      else
+        run.word, run.body, words[i] = args[at + 2], args[at + 3], 'OK'
+        ran[#ran + 1] = run
+      end
     end
   end
-  return ended, words, names, left, ran
+  return ended, words, left, ran
 end
 
 local again, words, leases = look_up(q, number, 3)
@@ -82,8 +82,8 @@ elseif again == 'again' then
   return { 'OK', next_ms(q), 0, words, q.mode == HOLD and tell_grants(tasks) or tell_leases(tasks) }
 end
 
-local ended, told_words, names, left, ran = gather()
-load_routes(q, names)
+local ended, told_words, left, ran = gather()
+load_routes(q)
 finish(q, ended, q.mode == HOLD and caller or nil)
 release(q)
 local picked, more = {}, 0

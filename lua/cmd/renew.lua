@@ -24,7 +24,7 @@ local q = read_queue()
 local rows = redis.call('HMGET', q.prefix .. 'run', unpack(ids))
 local words, ends = {}, {}
 for i = 1, count do
-  local run = rows[i] and unpack_run(ids[i], rows[i])
+  local run = rows[i] and unpack_run(q, ids[i], rows[i])
   if not run or run.fence ~= fences[i] then
     words[i] = 'LOST'
   elseif run.flags % 2 == 1 then

@@ -46,22 +46,21 @@ end
 words = {}
 local runs = redis.call('HMGET', q.prefix .. 'run', unpack(ids))
 local rows = redis.call('HMGET', q.prefix .. 'tasks', unpack(ids))
-local list, at, names, seen = {}, {}, {}, {}
+local list, at, seen = {}, {}, {}
 for i = 1, count do
-  local b = runs[i] and rows[i] and not seen[ids[i]] and unpack_run(ids[i], runs[i])
+  local b = runs[i] and rows[i] and not seen[ids[i]] and unpack_run(q, ids[i], runs[i])
   if b and b.fence == asked[i].fence then
     seen[ids[i]] = true
     b.task, b.delay, b.counted, b.reason =
-      unpack_task(ids[i], rows[i]), asked[i].delay, asked[i].counted > 0, asked[i].reason
+      unpack_task(q, ids[i], rows[i]), asked[i].delay, asked[i].counted > 0, asked[i].reason
     b.last = asked[i].counted == 2
     list[#list + 1] = b
     at[#at + 1] = i
-    names[#names + 1] = b.route
   else
     words[i] = 'STALE'
   end
 end
-load_routes(q, names)
+load_routes(q)
 local told = hand_back(q, list)
 for i = 1, #told do
   words[at[i]] = told[i]

@@ -16,7 +16,7 @@ for i = 1, 2 * count do
   id_arg(ARGV[i])
 end
 local q = open_queue(PULL)
-local words, list, names, seen, store, gone = {}, {}, {}, {}, {}, {}
+local words, list, seen, store, gone = {}, {}, {}, {}, {}
 for i = 1, count do
   local dead, id = ARGV[2 * i - 1], ARGV[2 * i]
   local text = not seen[dead] and redis.call('GET', q.prefix .. 'dead:' .. dead)
@@ -31,21 +31,18 @@ for i = 1, count do
     words[i] = 'KNOWN'
   else
     local _, at = struct.unpack('>I2c0', text)
-    local t = unpack_task(id, text:sub(at))
-    t.tick = next_tick(q)
-    local header = struct.pack('>BBBBBI7', 1, 0, t.level, t.tries, 0, t.tick)
+    local t = unpack_task(q, id, text:sub(at))
+    t.tick, t.dead = next_ticks(q, 1), dead
+    t.p.keep, t.p.inbox = 3600, '-'
+    t.p.text = pack_profile(t.p)
     store[#store + 1] = id
-    store[#store + 1] = header
-      .. pack_tail(t.wait_ms, t.run_ms, 3600, '-', t.route, t.tenant)
-      .. t.text:sub(t.at)
+    store[#store + 1] = pack_header(t.p, t.tick) .. t.text:sub(t.at)
     seen[dead], seen[id] = true, true
     list[#list + 1] = t
-    names[#names + 1] = t.route
     words[i] = 'OK'
-    t.dead = dead
   end
 end
-load_routes(q, names)
+load_routes(q)
 if #gone > 0 then
   redis.call('ZREM', q.prefix .. 'dead', unpack(gone)) -- their letters have run out
 end
@@ -57,7 +54,8 @@ if #list > 0 then
   for i = 1, #list do
     redis.call('ZREM', q.prefix .. 'dead', list[i].dead)
     redis.call('DEL', q.prefix .. 'dead:' .. list[i].dead)
-    add_living(q.routes[list[i].route], 1)
+    local r = list[i].p.r
+    r.living, r.dirty = r.living + 1, true
   end
   enqueue(q, list)
   q.admitted = q.admitted + #list

@@ -31,7 +31,7 @@ end
 
 -- The header as it is stored again, with the attempts that count.
 local function with_attempts(t, attempts)
-  return t.text:sub(1, 4) .. string.char(attempts) .. t.text:sub(6)
+  return t.text:sub(1, 2) .. string.char(attempts) .. t.text:sub(4)
 end
 
 -- What becomes of one; each has the fields of its run, and task, lost, delay, counted, reason.
@@ -41,9 +41,9 @@ local function fate(q, b)
     return 'lost', 'the holder did not renew its lease'
   elseif b.flags % 2 == 1 then
     return 'cancelled', ''
-  elseif b.last or b.counted and b.attempt >= t.tries then
+  elseif b.last or b.counted and b.attempt >= t.p.tries then
     return b.lost and 'lost' or 'dead', b.reason
-  elseif q.now + b.delay > wait_until(t) then
+  elseif t.tick < t.p.stale + b.delay * 1000 then
     return 'expired', b.reason
   end
 end
@@ -58,23 +58,16 @@ local function hand_back(q, list)
     local t = b.task
     local word, body = fate(q, b)
     if word then
-      ended[#ended + 1] = {
-        id = b.id,
-        inbox = b.inbox,
-        route = b.route,
-        keep = b.keep,
-        running = true,
-        word = word,
-        body = body,
-        flags = b.flags >= 2 and 1 or 0,
-      }
+      b.word, b.body = word, body
+      ended[#ended + 1] = b
       words[i] = WORDS[word]
       if word == 'dead' then
         bury(q, t, b.reason)
       end
     else
       freed[#freed + 1] = b.id
-      add_running(q.routes[b.route], -1)
+      local r = b.p.r
+      r.running, r.dirty = r.running - 1, true
       if b.counted then
         rewrite[#rewrite + 1] = b.id
         rewrite[#rewrite + 1] = with_attempts(t, b.attempt)

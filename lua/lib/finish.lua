@@ -3,7 +3,7 @@
 -- @include post
 -- The end of tasks: out of every key, their slot and room given back, their outcome posted.
 
--- Each of `ended` has id, inbox, route, flags, keep, word, body; running = true if it held a lease.
+-- Each of `ended` is a task or, if it held a lease, a run, with its word and body.
 -- `silent` is the caller that needs no post, since the reply of this very call tells it.
 local function finish(q, ended, silent)
   if #ended == 0 then
@@ -12,36 +12,38 @@ local function finish(q, ended, silent)
   local ids, runs, posts = {}, {}, {}
   for i = 1, #ended do
     local t = ended[i]
-    ids[i] = t.id
-    local r = q.routes[t.route]
+    local id, p, word, body, ran = t.id, t.p, t.word, t.body, t.caller
+    ids[i] = id
+    local r = p.r
+    r.dirty = true
     if
       q.places == 0
-      or not redis.call('ZSCORE', q.prefix .. 'places', t.id .. '|' .. t.inbox .. '|' .. t.route)
+      or not redis.call('ZSCORE', q.prefix .. 'places', id .. '|' .. p.inbox .. '|' .. p.route)
     then
-      add_living(r, -1)
+      r.living = r.living - 1
     end
-    if t.running then
-      runs[#runs + 1] = t.id
-      add_running(r, -1)
+    if ran then
+      runs[#runs + 1] = id
+      r.running = r.running - 1
     end
-    q[t.word] = q[t.word] + 1
-    local value = t.word .. '\n' .. t.body
-    if t.keep > 0 then
-      keep_value(q, t.id, value, t.keep * 1000)
+    q[word] = q[word] + 1
+    local value = word .. '\n' .. body
+    if p.keep > 0 then
+      keep_value(q, id, value, p.keep * 1000)
     end
-    if t.running and #t.body == 1 then -- it travels by reference, and lives as long as its value
-      local ms = t.keep > 0 and t.keep * 1000 or UNREAD
-      redis.call('PEXPIRE', q.prefix .. 'body:' .. t.id .. '.out', ms)
+    if ran and #body == 1 then -- it travels by reference, and lives as long as its value
+      local ms = p.keep > 0 and p.keep * 1000 or UNREAD
+      redis.call('PEXPIRE', q.prefix .. 'body:' .. id .. '.out', ms)
     end
-    if t.inbox ~= silent then
-      post_value(posts, t.inbox, t.id, value, t.keep)
+    if p.inbox ~= silent then
+      post_value(posts, p.inbox, id, value, p.keep)
     end
-    if t.flags % 2 == 1 then
-      local watchers = redis.call('LRANGE', q.prefix .. 'watch:' .. t.id, 0, 63)
+    if t.flags >= 2 then
+      local watchers = redis.call('LRANGE', q.prefix .. 'watch:' .. id, 0, 63)
       for j = 1, #watchers do
-        post_value(posts, watchers[j], t.id, value, 1)
+        post_value(posts, watchers[j], id, value, 1)
       end
-      redis.call('DEL', q.prefix .. 'watch:' .. t.id)
+      redis.call('DEL', q.prefix .. 'watch:' .. id)
     end
   end
   redis.call('HDEL', q.prefix .. 'tasks', unpack(ids))

@@ -8,11 +8,11 @@ local function grant(q, caller)
   local mine, posts = {}, {}
   for i = 1, #picked do
     local t = picked[i]
-    if t.inbox == caller then
+    if t.p.inbox == caller then
       mine[#mine + 1] = t
     else
-      local value = ('granted\n%.0f %.0f'):format(t.fence, t.run_ms)
-      post_value(posts, t.inbox, t.id, value, 1)
+      local value = ('granted\n%.0f %.0f'):format(t.fence, t.p.run_ms)
+      post_value(posts, t.p.inbox, t.id, value, 1)
     end
   end
   send_posts(q, posts)

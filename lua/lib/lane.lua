@@ -9,27 +9,36 @@ local function lane_of(level, member)
   return member == '*' and 'wait:' .. level or 'wait:' .. level .. ':' .. member
 end
 
--- Put tasks (id, level, route, tick), oldest first, into the lanes that today's limits give. The
--- youngest is written first: a short lane is a list that is searched from its old end.
+-- The lane that today's limits give to a profile, among those of `order`; made where it is none.
+local function lane_for(p, order)
+  local r = p.r
+  local member = r.cap > 0 and p.route or '*'
+  local key = lane_of(p.level, member)
+  local o = order[key]
+  if not o then
+    local args = { '0', STONE }
+    o = { key = key, member = member, level = p.level, tick = 0, route = r, args = args }
+    order[key] = o
+    order[#order + 1] = o
+  end
+  return o
+end
+
+-- Put tasks (id, p, tick), oldest first, into their lanes. The youngest is written first: a short
+-- lane is a list that is searched from its old end.
 local function enqueue(q, tasks)
-  local lanes, order = {}, {}
+  local lanes, order, format = {}, {}, string.format
   for i = #tasks, 1, -1 do
     local t = tasks[i]
-    local r, level = q.routes[t.route], t.level
-    local member = r.cap > 0 and t.route or '*'
-    local levels = lanes[member] or {}
-    lanes[member] = levels
-    local o = levels[level]
+    local o = lanes[t.p]
     if not o then
-      local key = lane_of(level, member)
-      local args = { '0', STONE }
-      o = { key = key, member = member, level = level, tick = 0, route = r, args = args }
-      levels[level] = o
-      order[#order + 1] = o
+      o = lane_for(t.p, order)
+      lanes[t.p] = o
     end
-    o.tick = t.tick
-    local n = #o.args
-    o.args[n + 1], o.args[n + 2] = ('%d'):format(t.tick), t.id
+    local args, tick = o.args, t.tick
+    local n = #args
+    args[n + 1], args[n + 2] = format('%d', tick), t.id
+    o.tick = tick
   end
   local capped, heads = {}, {}
   for i = 1, #order do
@@ -76,13 +85,13 @@ end
 local function dequeue(q, tasks)
   local touched = {}
   for i = 1, #tasks do
-    local t = tasks[i]
-    local capped = q.routes[t.route].cap > 0
+    local id, p = tasks[i].id, tasks[i].p
+    local capped = p.r.cap > 0
     for pass = 1, 2 do
-      local member = capped == (pass == 1) and t.route or '*'
-      local key = lane_of(t.level, member)
-      if redis.call('ZREM', q.prefix .. key, t.id) == 1 then
-        touched[key] = { t.level, member }
+      local member = capped == (pass == 1) and p.route or '*'
+      local key = lane_of(p.level, member)
+      if redis.call('ZREM', q.prefix .. key, id) == 1 then
+        touched[key] = { p.level, member }
         break
       end
     end

@@ -11,21 +11,23 @@ local function lease(q, tasks, caller)
   local runs = { STONE, '' }
   local ends = { '0', STONE }
   local expiry, text
-  local longest = q.now + q.lease
+  local now, longest = q.now, q.now + q.lease
+  local before = next_ticks(q, #tasks) - 1
   for i = 1, #tasks do
     local t = tasks[i]
-    t.fence = next_tick(q)
-    t.attempt = t.attempts + 1
-    local hard = q.now + t.run_ms
+    local id, p, fence, attempt = t.id, t.p, before + i, t.attempts + 1
+    t.fence, t.attempts = fence, attempt
+    local hard = now + p.run_ms
     local last = hard < longest and hard or longest
     if last ~= expiry then
       expiry, text = last, ('%d'):format(last)
       due_at(q, last)
     end
-    runs[2 * i + 1] = t.id
-    runs[2 * i + 2] = pack_run(t, t.flags % 2 == 1 and 2 or 0, hard, caller or t.inbox)
-    ends[2 * i + 1] = text
-    ends[2 * i + 2] = t.id
+    local at = 2 * i
+    runs[at + 1] = id
+    runs[at + 2] = pack_run(t.flags, attempt, fence, hard, caller or p.inbox, p.text)
+    ends[at + 1] = text
+    ends[at + 2] = id
   end
   add_fields(q.prefix .. 'run', runs)
   add_members(q.prefix .. 'leases', ends)

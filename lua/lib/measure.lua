@@ -38,7 +38,7 @@ end
 local function note_service(q, runs)
   local names, took, count = {}, {}, {}
   for i = 1, #runs do
-    local route, us = runs[i].route, q.us - runs[i].fence
+    local route, us = runs[i].p.route, q.us - runs[i].fence
     if not took[route] then
       names[#names + 1] = route
       took[route], count[route] = 0, 0

@@ -57,19 +57,20 @@ local function take(q, lane, bound, bound_digit, want, plan)
   if #lane.ids == 0 then
     read_lane(lane, r and math.min(want, FEW) or want) -- others have their turn soon
   end
-  local base, n = digit * q.step, 0
-  while n < want and lane.at <= lane.count do
+  local base, n, at, count, have = digit * q.step, 0, lane.at, lane.count, #plan.ids
+  while n < want and at <= count do
     if n > 0 and not lane.alone then
-      local key = lane.ticks[lane.at] + base
+      local key = lane.ticks[at] + base
       if key > bound or key == bound and digit >= bound_digit then
         break
       end
     end
     n = n + 1
-    plan.ids[#plan.ids + 1] = lane.ids[lane.at]
-    plan.from[#plan.from + 1] = lane
-    lane.at = lane.at + 1
+    plan.ids[have + n] = lane.ids[at]
+    plan.from[have + n] = lane
+    at = at + 1
   end
+  lane.at = at
   lane.taken = lane.taken + n
   if r then
     r.running = r.running + n
@@ -79,43 +80,23 @@ local function take(q, lane, bound, bound_digit, want, plan)
   end
 end
 
--- Why a task that has come to the head may not run any more, if so.
-local function end_of(q, t)
-  if q.now > wait_until(t) then
-    return 'expired', ''
-  end
-  if not is_owned(q, t) then
-    return 'cancelled', 'the owner is gone'
-  end
-end
-
-local function read_tasks(q, plan)
-  local rows = redis.call('HMGET', q.prefix .. 'tasks', unpack(plan.ids))
-  local tasks, names, seen = {}, {}, {}
-  for i = 1, #rows do
-    local t = rows[i] and unpack_task(plan.ids[i], rows[i])
-    tasks[i] = t
-    if t and not seen[t.route] then
-      seen[t.route] = true
-      names[#names + 1] = t.route
-    end
-  end
-  load_routes(q, names)
-  return tasks
-end
-
 -- Of the ids taken, keep those that may run: not late, owned, and within the limit of a route
 -- that was capped after they were stored.
 local function sift(q, plan)
-  if #plan.ids == 0 then
+  local ids, from = plan.ids, plan.from
+  if #ids == 0 then
     return
   end
-  local tasks = read_tasks(q, plan)
-  for i = 1, #plan.ids do
-    local t, counted = tasks[i], plan.from[i].route
-    local r = t and q.routes[t.route]
-    local word, body
+  local rows = redis.call('HMGET', q.prefix .. 'tasks', unpack(ids))
+  for i = 1, #rows do
+    rows[i] = rows[i] and unpack_task(q, ids[i], rows[i])
+  end
+  load_routes(q)
+  for i = 1, #rows do
+    local t, counted = rows[i], from[i].route
+    local r, word, body
     if t then
+      r = t.p.r
       word, body = end_of(q, t)
     end
     if not t or word then
@@ -127,7 +108,7 @@ local function sift(q, plan)
       if counted then
         counted.running = counted.running - 1
       end
-    elseif not counted and is_full(r) then
+    elseif not counted and r.cap > 0 and is_full(r) then
       plan.moved[#plan.moved + 1] = t
       plan.tries = plan.tries + 1
     else

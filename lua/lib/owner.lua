@@ -28,5 +28,18 @@ local function is_watched(q, id)
 end
 
 local function is_owned(q, t)
-  return q.graced or t.keep > 0 or has_inbox(q, t.inbox) or t.flags % 2 == 1 and is_watched(q, t.id)
+  local p = t.p
+  p.owned = p.keep > 0 or has_inbox(q, p.inbox)
+  return p.owned or q.graced or t.flags >= 2 and is_watched(q, t.id)
+end
+
+-- Why a waiting task may not run any more, if so.
+local function end_of(q, t)
+  local p = t.p
+  if t.tick < p.stale then
+    return 'expired', ''
+  end
+  if not (p.owned or is_owned(q, t)) then
+    return 'cancelled', 'the owner is gone'
+  end
 end

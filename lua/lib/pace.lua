@@ -1,4 +1,4 @@
--- @include task
+-- @include routes
 -- The measured pace: how often a task of a level leaves while others of it wait, and how long a
 -- run of a route takes. Both are moving means over the last 64, in microseconds.
 

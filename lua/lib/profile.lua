@@ -3,7 +3,7 @@
 -- @include read_options
 -- What tasks of a call have in common, as nine arguments.
 
-local function read_profile(at, buckets, caller)
+local function read_profile(q, at, buckets, caller)
   local p = {
     level = int_arg(ARGV[at], 0, 9, 'level'),
     route = name_arg(ARGV[at + 1], 1, 'route'),
@@ -13,6 +13,8 @@ local function read_profile(at, buckets, caller)
     due_ms = int_arg(ARGV[at + 5], 0, 2592000000, 'due_ms'),
     tries = int_arg(ARGV[at + 6], 1, 255, 'attempts'),
     keep = int_arg(ARGV[at + 7], 0, 604800, 'keep_s'),
+    inbox = caller,
+    r = note_route(q, ARGV[at + 1]),
   }
   if ARGV[at + 8] == nil then
     bad('profiles', 'nine arguments each')
@@ -20,6 +22,6 @@ local function read_profile(at, buckets, caller)
   if ARGV[at + 8] ~= '' then
     read_options(p, ARGV[at + 8], buckets)
   end
-  p.tail = pack_tail(p.wait_ms, p.run_ms, p.keep, caller, p.route, p.tenant)
+  p.text = pack_profile(p)
   return p
 end

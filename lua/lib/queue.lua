@@ -34,6 +34,8 @@ local function read_queue(beside)
     prefix = prefix,
     beside = strings[2],
     routes = {},
+    unread = {},
+    profiles = {},
     mode = mode,
     order = order,
     state = state,
@@ -150,9 +152,11 @@ local function save_queue(q)
   )
 end
 
-local function next_tick(q)
-  q.tick = q.us > q.tick and q.us or q.tick + 1
-  return q.tick
+-- The first of `count` ticks in a row.
+local function next_ticks(q, count)
+  local first = q.us > q.tick and q.us or q.tick + 1
+  q.tick = first + count - 1
+  return first
 end
 
 -- Something falls due at `ms`: the next sweep must not be later.

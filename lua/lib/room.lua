@@ -15,23 +15,24 @@ local function count_waiting(q)
   return q.waited + q.taken
 end
 
--- How much may wait, by level + 1, before one more of it is refused; of others the capacity.
-local function read_bounds(q)
-  local bounds = {}
-  for mark in q.reserve:gmatch('%d+') do
-    bounds[#bounds + 1] = q.capacity - mark
+-- How much may wait before one more task of a level is refused: ten marks are kept, or none.
+local function bound_of(q, level)
+  if q.capacity == 0 then
+    return BIG
   end
-  q.bounds = bounds
-  return bounds
+  for mark in q.reserve:gmatch('%d+') do
+    if level == 0 then
+      return q.capacity - mark
+    end
+    level = level - 1
+  end
+  return q.capacity
 end
 
--- The refusal of one more task or place, or nil.
-local function no_room(q, level, r)
-  if q.capacity > 0 then
-    local bound = (q.bounds or read_bounds(q))[level + 1] or q.capacity
-    if q.living + q.places + q.taken >= bound and count_waiting(q) >= bound then
-      return 'FULL'
-    end
+-- The refusal of one more task or place where `bound` may wait, or nil.
+local function no_room(q, bound, r)
+  if q.living + q.places + q.taken >= bound and count_waiting(q) >= bound then
+    return 'FULL'
   end
   if r.room > 0 and r.living >= r.room then
     return 'ROOM'

@@ -2,48 +2,49 @@
 -- Per route: how many tasks and places live, how many run, and the levels whose lane is parked
 -- because the route is full. Read once a call for all routes concerned, written once at the end.
 
-local function load_routes(q, names)
-  local fresh, keys, limits = {}, {}, {}
-  for i = 1, #names do
-    local name = names[i]
-    if not q.routes[name] then
-      q.routes[name] = { name = name, living = 0, running = 0, levels = '', cap = 0, room = 0 }
-      fresh[#fresh + 1] = name
-      if q.caps == 1 then
-        limits[#limits + 1] = 'cap:' .. name
-        limits[#limits + 1] = 'room:' .. name
-      end
-    end
+-- The record of a route that this call concerns: true once `load_routes` has read it.
+local function note_route(q, name)
+  local r = q.routes[name]
+  if not r then
+    r = { name = name, living = 0, running = 0, levels = '', cap = 0, room = 0, dirty = false }
+    q.routes[name] = r
+    q.unread[#q.unread + 1] = name
   end
-  if #fresh == 0 then
+  return r
+end
+
+local function load_routes(q)
+  local names = q.unread
+  if #names == 0 then
     return
   end
-  local rows = redis.call('HMGET', q.prefix .. 'routes', unpack(fresh))
-  local caps = #limits > 0 and redis.call('HMGET', q.prefix .. 'conf', unpack(limits)) or keys
-  for i = 1, #fresh do
-    local r = q.routes[fresh[i]]
+  q.unread = {}
+  local rows = redis.call('HMGET', q.prefix .. 'routes', unpack(names))
+  local caps
+  if q.caps == 1 then
+    local limits = {}
+    for i = 1, #names do
+      limits[2 * i - 1] = 'cap:' .. names[i]
+      limits[2 * i] = 'room:' .. names[i]
+    end
+    caps = redis.call('HMGET', q.prefix .. 'conf', unpack(limits))
+  end
+  for i = 1, #names do
+    local r = q.routes[names[i]]
     if rows[i] then
       local at
       r.living, r.running, at = struct.unpack('>I4I4', rows[i])
       r.levels = rows[i]:sub(at)
     end
-    r.cap = (caps[2 * i - 1] or 0) + 0
-    r.room = (caps[2 * i] or 0) + 0
+    if caps then
+      r.cap = (caps[2 * i - 1] or 0) + 0
+      r.room = (caps[2 * i] or 0) + 0
+    end
   end
 end
 
 local function is_full(r)
   return r.cap > 0 and r.running >= r.cap
-end
-
-local function add_living(r, n)
-  r.living = r.living + n
-  r.dirty = true
-end
-
-local function add_running(r, n)
-  r.running = r.running + n
-  r.dirty = true
 end
 
 local function park(r, level)

@@ -28,14 +28,13 @@ end
 
 -- Headers and routes of ids; ids whose header is missing are left out.
 local function load_tasks(q, ids)
-  local rows, tasks, names = load_rows(q, 'tasks', ids), {}, {}
+  local rows, tasks = load_rows(q, 'tasks', ids), {}
   for i = 1, #ids do
     if rows[i] then
-      tasks[#tasks + 1] = unpack_task(ids[i], rows[i])
-      names[#names + 1] = tasks[#tasks].route
+      tasks[#tasks + 1] = unpack_task(q, ids[i], rows[i])
     end
   end
-  load_routes(q, names)
+  load_routes(q)
   return tasks
 end
 
@@ -62,7 +61,7 @@ local function sweep_leases(q)
   end
   for i = 1, #ids do
     if runs[i] and by_id[ids[i]] then
-      local b = unpack_run(ids[i], runs[i])
+      local b = unpack_run(q, ids[i], runs[i])
       b.task, b.lost, b.counted, b.delay, b.reason =
         by_id[ids[i]], true, true, 0, 'its worker was lost'
       list[#list + 1] = b
@@ -79,13 +78,13 @@ local function end_unwanted(q, tasks)
   local ended, kept = {}, {}
   for i = 1, #tasks do
     local t = tasks[i]
-    if q.now > wait_until(t) then
-      t.word, t.body = 'expired', ''
-    elseif not is_owned(q, t) then
-      t.word, t.body = 'cancelled', 'the owner is gone'
+    local word, body = end_of(q, t)
+    if word then
+      t.word, t.body = word, body
+      ended[#ended + 1] = t
+    else
+      kept[#kept + 1] = t
     end
-    local list = t.word and ended or kept
-    list[#list + 1] = t
   end
   return ended, kept
 end
@@ -167,9 +166,10 @@ local function sweep_places(q)
     else
       redis.call('ZREM', q.prefix .. 'places', members[i])
       q.places = q.places - 1
-      load_routes(q, { route })
+      local r = note_route(q, route)
+      load_routes(q)
       if redis.call('HEXISTS', q.prefix .. 'tasks', id) == 0 then
-        add_living(q.routes[route], -1)
+        r.living, r.dirty = r.living - 1, true
       end
     end
   end

@@ -6,8 +6,9 @@ local function tell_leases(tasks)
   local out, n = {}, 0
   for i = 1, #tasks do
     local t = tasks[i]
-    out[n + 1], out[n + 2], out[n + 3], out[n + 4] = t.id, t.fence, t.attempt, t.run_ms
-    out[n + 5], out[n + 6], out[n + 7] = t.level, t.route, t.tenant
+    local p = t.p
+    out[n + 1], out[n + 2], out[n + 3], out[n + 4] = t.id, t.fence, t.attempts, t.run_ms or p.run_ms
+    out[n + 5], out[n + 6], out[n + 7] = p.level, p.route, p.tenant
     out[n + 8] = t.text:sub(t.at)
     n = n + 8
   end
@@ -18,9 +19,10 @@ end
 local function tell_grants(tasks)
   local out = {}
   for i = 1, #tasks do
-    out[3 * i - 2] = tasks[i].id
-    out[3 * i - 1] = tasks[i].fence
-    out[3 * i] = tasks[i].run_ms
+    local t = tasks[i]
+    out[3 * i - 2] = t.id
+    out[3 * i - 1] = t.fence
+    out[3 * i] = t.run_ms or t.p.run_ms
   end
   return out
 end

@@ -8,19 +8,16 @@ local function more_members(q, level)
   local from = level.read
   local rows =
     redis.call('ZRANGE', q.prefix .. 'ready:' .. level.digit, from, from + WINDOW - 1, 'WITHSCORES')
-  local names = {}
   for i = 1, #rows, 2 do
     level.members[from + (i + 1) / 2] = rows[i]
     level.heads[from + (i + 1) / 2] = rows[i + 1] + 0
     if rows[i] ~= '*' then
-      names[#names + 1] = rows[i]
+      note_route(q, rows[i])
     end
   end
   level.read = from + #rows / 2
   level.whole = #rows < 2 * WINDOW
-  if #names > 0 then
-    load_routes(q, names)
-  end
+  load_routes(q)
 end
 
 -- Fill a lane's buffer with its next ids: as many as could be taken, and one for the next head.

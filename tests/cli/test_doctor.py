@@ -30,13 +30,13 @@ def _repacked(client: redis.Redis, key: str, name: str, at: int, new: bytes) -> 
 def _fence_of_another(client: redis.Redis) -> None:
     other = client.hget(P + "run", CAPPED)
     assert isinstance(other, bytes)
-    _repacked(client, "run", RUNNING, 3, other[3:10])
+    _repacked(client, "run", RUNNING, 2, other[2:9])
 
 
 def _tick_of_another(client: redis.Redis) -> None:
     other = client.hget(P + "tasks", RUNNING)
     assert isinstance(other, bytes)
-    _repacked(client, "tasks", CAPPED, 5, other[5:12])
+    _repacked(client, "tasks", CAPPED, 3, other[3:10])
 
 
 def _as_a_string(client: redis.Redis) -> None:
@@ -72,7 +72,7 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
         "beyond its hard deadline",
     ),
     "too many attempts": (
-        lambda c: _repacked(c, "tasks", WAITING, 4, b"\x09"),
+        lambda c: _repacked(c, "tasks", WAITING, 2, b"\x09"),
         "headers",
         "is at attempt 9 of 3",
     ),

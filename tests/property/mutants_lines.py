@@ -80,8 +80,8 @@ ROUTES = (
     Mutant(
         "no reserve",
         "lib/room.lua",
-        "(q.bounds or read_bounds(q))[level + 1] or q.capacity",
-        "q.capacity",
+        "return q.capacity - mark",
+        "return q.capacity",
         "the reserve of urgent levels is used up by others",
     ),
     Mutant(
@@ -148,7 +148,7 @@ ENDS = (
     Mutant(
         "no kept result",
         "lib/finish.lua",
-        "if t.keep > 0 then",
+        "if p.keep > 0 then",
         "if false then",
         "a submitted task has no answer",
     ),
@@ -177,7 +177,7 @@ ENDS = (
     Mutant(
         "watchers hear nothing",
         "lib/finish.lua",
-        "if t.flags % 2 == 1 then",
+        "if t.flags >= 2 then",
         "if false then",
         "who attached waits for ever",
     ),

@@ -24,10 +24,10 @@ class Header(NamedTuple):
 
     schema: int
     flags: int
-    level: int
-    attempts: int
     tries: int
     tick: int
+    level: int
+    attempts: int
     wait_ms: int
     run_ms: int
     keep_s: int
@@ -41,12 +41,15 @@ class Run(NamedTuple):
     """A lease in `run`."""
 
     flags: int
-    level: int
     attempt: int
     fence: int
     hard_ms: int
-    keep_s: int
     caller: str
+    level: int
+    attempts: int
+    wait_ms: int
+    run_ms: int
+    keep_s: int
     inbox: str
     route: str
     tenant: str
@@ -96,6 +99,12 @@ class _Reader:
     def text(self) -> str:
         return self.take(self.number(1)).decode("latin-1")
 
+    def profile(self) -> tuple[int, int, int, int, int, str, str, str]:
+        """Level, attempts, wait_ms, run_ms, keep_s, inbox, route and tenant."""
+        r = _Reader(self.take(self.number(1)))
+        level, attempts, wait_ms, run_ms, keep_s = r.numbers(1, 1, 4, 4, 3)
+        return level, attempts, wait_ms, run_ms, keep_s, r.text(), r.text(), r.text()
+
     def take(self, size: int) -> bytes:
         self.at += size
         if self.at > len(self.data):
@@ -107,18 +116,16 @@ class _Reader:
 def header(data: bytes) -> Header:
     """Unpack a value of `tasks`."""
     r = _Reader(data)
-    n = r.numbers(1, 1, 1, 1, 1, 7, 4, 4, 3)
-    inbox, route, tenant = r.text(), r.text(), r.text()
-    numbers = n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8]
-    return Header(*numbers, inbox, route, tenant, data[r.at :])
+    schema, flags, tries, tick = r.numbers(1, 1, 1, 7)
+    return Header(schema, flags, tries, tick, *r.profile(), data[r.at :])
 
 
 @functools.lru_cache(512)
 def run(data: bytes) -> Run:
     """Unpack a value of `run`."""
     r = _Reader(data)
-    n = r.numbers(1, 1, 1, 7, 6, 3)
-    return Run(n[0], n[1], n[2], n[3], n[4], n[5], r.text(), r.text(), r.text(), r.text())
+    flags, attempt, fence, hard_ms = r.numbers(1, 1, 7, 6)
+    return Run(flags, attempt, fence, hard_ms, r.text(), *r.profile())
 
 
 @functools.lru_cache(512)

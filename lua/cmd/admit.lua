@@ -116,6 +116,9 @@ local function refusal(p, id, state)
   if same or p.refusal then
     return same or p.refusal
   end
+  if p.plain and q.living + q.places + q.taken < p.bound then
+    return nil -- as most are
+  end
   local place = p.place and find_place(p, id, state.placed)
   local word = p.take and bucket_refusal(p)
   if not word and not place then
@@ -151,21 +154,38 @@ local function accept(p, id, body, place, state)
     state.same[p.same] = id .. p.digest
   end
   state.store[2 * n - 1] = id
-  state.store[2 * n] = pack_header(p, tick) .. body
+  state.store[2 * n] = new_record(p, tick, body)
   taken[n] = { id = id, p = p, tick = tick }
 end
 
+-- Ids that live, or that a value is kept for.
+local function known(ids)
+  local seen = {}
+  local rows = q.living > 0 and redis.call('HMGET', q.prefix .. 'tasks', unpack(ids)) or seen
+  for i = 1, #rows do
+    if rows[i] then
+      seen[ids[i]] = true
+    end
+  end
+  for i = 1, q.now <= q.kept and #ids or 0 do
+    if redis.call('EXISTS', q.prefix .. 'result:' .. ids[i]) == 1 then
+      seen[ids[i]] = true
+    end
+  end
+  return seen
+end
+
 local function decide(of, ids, first, profiles, names)
-  local rows = redis.call('HMGET', q.prefix .. 'tasks', unpack(ids))
   load_routes(q)
   q.living, q.taken = redis.call('HLEN', q.prefix .. 'tasks'), 0
   for i = 1, #profiles do
     local p = profiles[i]
     p.refusal, p.bound = standing(p), bound_of(q, p.level)
+    p.plain = not (p.take or p.place) and p.due_ms == 0 and p.r.room == 0
   end
-  local seen, words, kept = {}, {}, {}
+  local words = {}
   local state = {
-    seen = seen,
+    seen = known(ids),
     same = {},
     moved = {},
     placed = {},
@@ -175,13 +195,6 @@ local function decide(of, ids, first, profiles, names)
     pace = { taken = {}, names = names },
     words = words,
   }
-  for i = 1, #ids do
-    seen[ids[i]] = rows[i] and true or nil
-    kept[i] = q.prefix .. 'result:' .. ids[i]
-  end
-  for i = 1, redis.call('EXISTS', unpack(kept)) > 0 and #ids or 0 do
-    seen[ids[i]] = seen[ids[i]] or redis.call('EXISTS', kept[i]) == 1
-  end
   local args, taken = ARGV, state.taken
   for i = 1, #ids do
     local word, place = refusal(of[i], ids[i], state)

@@ -44,11 +44,11 @@ if q.mode == HOLD and limit > 0 then
   bad('limit', '0 in hold mode')
 end
 
--- Check fences and gather what ends; counts departures by level for the pace. An id that runs and
--- the fence that it has are well formed, so only others are looked at.
+-- Check fences and gather what ends, counted by profile for `measure`. An id that runs and the
+-- fence that it has are well formed, so only others are looked at.
 local function gather()
   local rows = redis.call('HMGET', q.prefix .. 'run', unpack(ids))
-  local ended, words, left, ran, seen = {}, {}, {}, {}, {}
+  local ended, words, seen = {}, {}, {}
   for i = 1, count do
     local id, at = ids[i], 4 * i + 1
     local run = rows[i] and unpack_run(q, id, rows[i])
@@ -61,17 +61,18 @@ local function gather()
     else
       seen[id] = true
       ended[#ended + 1] = run
-      local level = run.p.level
-      left[level] = (left[level] or 0) + 1
+      local p = run.p
+      p.left = p.left + 1
       if run.flags % 2 == 1 then
         run.word, words[i] = 'cancelled', 'CANCELLED'
       else
         run.word, run.body, words[i] = args[at + 2], args[at + 3], 'OK'
-        ran[#ran + 1] = run
+        local us = q.us - run.fence
+        p.ran, p.took = p.ran + 1, p.took + (us > 0 and us or 0)
       end
     end
   end
-  return ended, words, left, ran
+  return ended, words
 end
 
 local again, words, leases = look_up(q, number, 3)
@@ -82,7 +83,7 @@ elseif again == 'again' then
   return { 'OK', next_ms(q), 0, words, q.mode == HOLD and tell_grants(tasks) or tell_leases(tasks) }
 end
 
-local ended, told_words, left, ran = gather()
+local ended, told_words = gather()
 load_routes(q)
 finish(q, ended, q.mode == HOLD and caller or nil)
 release(q)
@@ -97,10 +98,8 @@ else
   note_idle(q, #picked, limit, more, max_level)
   wake(q)
 end
-if #ran > 0 then
-  note_service(q, ran)
-end
-note_pace(q, left)
+note_service(q)
+note_pace(q)
 save_routes(q)
 save_queue(q)
 remember(q, caller, number, 3, told_words, picked)

@@ -34,9 +34,9 @@ for i = 1, count do
     local t = unpack_task(q, id, text:sub(at))
     t.tick, t.dead = next_ticks(q, 1), dead
     t.p.keep, t.p.inbox = 3600, '-'
-    t.p.text = pack_profile(t.p)
+    pack_profile(t.p)
     store[#store + 1] = id
-    store[#store + 1] = pack_header(t.p, t.tick) .. t.text:sub(t.at)
+    store[#store + 1] = new_record(t.p, t.tick, t.text:sub(t.at))
     seen[dead], seen[id] = true, true
     list[#list + 1] = t
     words[i] = 'OK'

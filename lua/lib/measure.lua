@@ -1,5 +1,6 @@
 -- @include pace
--- How the pace is measured: at the end of each run.
+-- How the pace is measured: at the end of each run, by profile: `left` have ended, of which `ran`
+-- have done their work, and `took` so many microseconds for it, since their fences.
 
 local SPAN, ROUTES = 64, 1000
 
@@ -7,9 +8,11 @@ local function floor(x)
   return x - x % 1
 end
 
--- `left` counts the tasks of each level that have just ended.
-local function note_pace(q, left)
-  local paces, waiting, parts = read_pace(q), {}, {}
+local function note_pace(q)
+  local paces, waiting, parts, left = read_pace(q), {}, {}, {}
+  for _, p in pairs(q.profiles) do
+    left[p.level] = (left[p.level] or 0) + p.left
+  end
   for digit in q.levels:gmatch('%d') do
     local level = digit + 0
     waiting[level] = true
@@ -34,17 +37,21 @@ local function note_pace(q, left)
   q.pace = table.concat(parts)
 end
 
--- `runs` are run records whose work has just ended: a run began at its fence.
-local function note_service(q, runs)
+local function note_service(q)
   local names, took, count = {}, {}, {}
-  for i = 1, #runs do
-    local route, us = runs[i].p.route, q.us - runs[i].fence
-    if not took[route] then
-      names[#names + 1] = route
-      took[route], count[route] = 0, 0
+  for _, p in pairs(q.profiles) do
+    local route = p.route
+    if p.ran > 0 then
+      if not took[route] then
+        names[#names + 1] = route
+        took[route], count[route] = 0, 0
+      end
+      took[route] = took[route] + p.took
+      count[route] = count[route] + p.ran
     end
-    took[route] = took[route] + (us > 0 and us or 0)
-    count[route] = count[route] + 1
+  end
+  if #names == 0 then
+    return
   end
   local service, set = read_service(q, names), {}
   for name, s in pairs(service) do

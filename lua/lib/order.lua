@@ -7,35 +7,22 @@
 
 local FEW = 8
 
--- The tick of the second best of a level: the best lane gives way to it.
-local function runner_up(level, best)
-  local tick = level.heads[level.at]
-  for i = 1, #level.lanes do
-    local other = level.lanes[i]
-    if other ~= best and other.count >= other.at and (not tick or other.ticks[other.at] < tick) then
-      tick = other.ticks[other.at]
-    end
-  end
-  return tick
-end
-
 -- The best lane of all levels, and the key (with its level) up to which it stays the best.
 local function best_of(q, plan)
   local best, best_key, bound, bound_digit = nil, BIG * 2, BIG * 2, 10
   for i = 1, #plan.levels do
     local level = plan.levels[i]
-    local lane = best_lane(q, level, plan)
+    local lane, second = best_lane(q, level, plan)
     if lane then
       local base = level.digit * q.step
-      local key = (lane.alone and 0 or lane.ticks[lane.at]) + base
+      local key = lane.tick + base
       if key < best_key then
         if best then
           bound, bound_digit = best_key, best.level.digit
         end
         best, best_key = lane, key
-        local tick = runner_up(level, lane)
-        if tick and tick + base < bound then
-          bound, bound_digit = tick + base, level.digit
+        if second + base < bound then
+          bound, bound_digit = second + base, level.digit
         end
       elseif key < bound then
         bound, bound_digit = key, level.digit
@@ -75,9 +62,10 @@ local function take(q, lane, bound, bound_digit, want, plan)
   if r then
     r.running = r.running + n
   end
-  if lane.at > lane.count and not lane.whole then
+  if at > count and not lane.whole then
     read_lane(lane, want)
   end
+  show_head(lane)
 end
 
 -- Of the ids taken, keep those that may run: not late, owned, and within the limit of a route
@@ -92,6 +80,8 @@ local function sift(q, plan)
     rows[i] = rows[i] and unpack_task(q, ids[i], rows[i])
   end
   load_routes(q)
+  local picked = plan.picked
+  local n = #picked
   for i = 1, #rows do
     local t, counted = rows[i], from[i].route
     local r, word, body
@@ -116,7 +106,8 @@ local function sift(q, plan)
         r.running = r.running + 1
       end
       r.dirty = true
-      plan.picked[#plan.picked + 1] = t
+      n = n + 1
+      picked[n] = t
     end
   end
   plan.ids, plan.from = {}, {}

@@ -17,7 +17,11 @@ local function post_value(posts, inbox, id, value, keep_s)
   end
 end
 
+-- `q.kept` is when the last of all kept values goes: until then an id may have one.
 local function keep_value(q, id, value, ms)
+  if q.kept < q.now + ms then
+    q.kept = q.now + ms
+  end
   redis.call('SET', q.prefix .. 'result:' .. id, value, 'PX', ms)
 end
 

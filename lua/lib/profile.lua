@@ -22,6 +22,6 @@ local function read_profile(q, at, buckets, caller)
   if ARGV[at + 8] ~= '' then
     read_options(p, ARGV[at + 8], buckets)
   end
-  p.text = pack_profile(p)
+  pack_profile(p)
   return p
 end

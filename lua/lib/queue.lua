@@ -5,8 +5,8 @@
 local BIG = 4503599627370496 -- 2^52: later than any time
 local STRICT = 562949953421312 -- 2^49, as a level step: no age makes up for a level
 local CONF = '>BBBBI4I4I4I7BBc0Bc0'
-local CLOCK = '>BI7I6I6I6I6I7I4I6I6I6I6I6I6I6I6I6I6Bc0Bc0Bc0Bc0'
-local NEW_CLOCK = 106 -- bytes behind the schema that say 0, of a queue without a clock
+local CLOCK = '>BI7I6I6I6I6I6I7I4I6I6I6I6I6I6I6I6I6I6Bc0Bc0Bc0Bc0'
+local NEW_CLOCK = 112 -- bytes behind the schema that say 0, of a queue without a clock
 local PULL, HOLD = 1, 2
 local UNREAD = 60000 -- so long an answer is kept for an owner that is gone, in or beside its inbox
 local PAUSED, CLOSED = 1, 2
@@ -25,7 +25,7 @@ local function read_queue(beside)
   if schema > 1 then
     error({ err = 'NEWER the settings have schema ' .. schema .. ', this release knows 1' })
   end
-  local _, tick, swept, gate, next, grace, claimed, places, admitted, refused, leased, done, failed, expired, cancelled, lost, dead, retried, levels, wakes, cursor, pace =
+  local _, tick, swept, gate, next, grace, kept, claimed, places, admitted, refused, leased, done, failed, expired, cancelled, lost, dead, retried, levels, wakes, cursor, pace =
     struct.unpack(CLOCK, clock)
   local us = now_us()
   return {
@@ -52,6 +52,7 @@ local function read_queue(beside)
     gate = gate,
     next = next,
     grace = grace,
+    kept = kept,
     claimed = claimed,
     places = places,
     admitted = admitted,
@@ -128,6 +129,7 @@ local function save_queue(q)
       q.gate,
       q.next,
       q.grace,
+      q.kept,
       q.claimed,
       q.places,
       q.admitted,

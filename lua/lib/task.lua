@@ -10,8 +10,9 @@ local HEADER = '>BBBI7Bc0'
 local RUN = '>BBI7I6Bc0Bc0'
 -- Flags of both: 2 says that others watch the task; 1, of a run, that its worker was told to stop.
 
+-- Sets `text`, as a call finds profiles again, and `sized`, as a header bears it.
 local function pack_profile(p)
-  return struct.pack(
+  p.text = struct.pack(
     PROFILE,
     p.level,
     p.tries,
@@ -25,6 +26,7 @@ local function pack_profile(p)
     #p.tenant,
     p.tenant
   )
+  p.sized = string.char(#p.text) .. p.text
 end
 
 -- The profile packed as `text`, `r` the record of its route: `load_routes` comes before its use.
@@ -42,14 +44,17 @@ local function unpack_profile(q, text)
     tenant = tenant,
     r = note_route(q, route),
     stale = (q.now - wait_ms) * 1000, -- a task with an older tick may not be leased any more
+    left = 0, -- runs that ended in this call, in `measure`
+    ran = 0,
+    took = 0,
   }
   q.profiles[text] = p
   return p
 end
 
--- The header of a new task.
-local function pack_header(p, tick)
-  return struct.pack(HEADER, 1, 0, 0, tick, #p.text, p.text)
+-- The record of a new task: schema 1, no flags, no attempts.
+local function new_record(p, tick, body)
+  return '\1\0\0' .. struct.pack('>I7', tick) .. p.sized .. body
 end
 
 local function unpack_task(q, id, text)

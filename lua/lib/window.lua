@@ -20,6 +20,11 @@ local function more_members(q, level)
   load_routes(q)
 end
 
+-- What a lane stands for among others: the tick of its next task, or BIG where it has none to give.
+local function show_head(lane)
+  lane.tick = lane.at > lane.count and BIG or lane.ticks[lane.at] or lane.head
+end
+
 -- Fill a lane's buffer with its next ids: as many as could be taken, and one for the next head.
 local function read_lane(lane, want)
   if lane.alone then
@@ -50,6 +55,7 @@ local function open_lane(q, level, plan)
     at = 1,
     count = 1,
     head = head,
+    tick = head,
     route = member ~= '*' and q.routes[member] or nil,
     alone = #plan.levels == 1 and level.whole and level.read == 1, -- its ticks don't matter
   }
@@ -60,30 +66,32 @@ local function open_lane(q, level, plan)
   end
 end
 
--- The lane of a level that holds its oldest task which may run now; opens lanes as they matter.
+-- The lane of a level that holds its oldest task which may run now, and the tick of the next best;
+-- opens lanes as they come to matter.
 local function best_lane(q, level, plan)
+  local lanes = level.lanes
   while true do
-    local best
-    for i = 1, #level.lanes do
-      local lane = level.lanes[i]
-      if
-        lane.count >= lane.at
-        and not (lane.route and is_full(lane.route))
-        and (not best or lane.ticks[lane.at] < best.ticks[best.at])
-      then
-        best = lane
+    local best, first, second = nil, BIG, BIG
+    for i = 1, #lanes do
+      local tick = lanes[i].tick
+      if tick < first then
+        best, first, second = lanes[i], tick, first
+      elseif tick < second then
+        second = tick
       end
     end
     if level.at > level.read and not level.whole then
       more_members(q, level)
     end
-    local head = level.heads[level.at]
-    if not head or best and best.ticks[best.at] < head then
-      return best
-    end
-    if plan.tries >= TRIES then
+    local head = level.heads[level.at] or BIG
+    if best and best.route and is_full(best.route) then
+      best.tick = BIG -- all that was taken of it is sifted: it stays full in this call
+    elseif first < head or head == BIG then
+      return best, second < head and second or head
+    elseif plan.tries >= TRIES then
       return nil
+    else
+      open_lane(q, level, plan)
     end
-    open_lane(q, level, plan)
   end
 end

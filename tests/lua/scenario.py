@@ -25,6 +25,7 @@ def admissions(make: Make) -> None:
     take = Kind(options="take=1:1,2:1")
     line.admit("g0", [take, take, take, Kind(options="take=1:3")], buckets=buckets)
     line.admit("g0", [Kind(), Kind(), Kind(level=9)], ids=[task_id(1), task_id(50), task_id(50)])
+    line.admit("g0", [Kind()], ids=[task_id(50)])
     line.cancel("g1", [task_id(50)])
     line.admit("g0", [Kind(keep_s=60), Kind()], ids=[task_id(51), task_id(52)])
     line.cancel("g1", [task_id(51), task_id(52)])

@@ -68,6 +68,8 @@ class Driver:
         self.model.now = self.now_ms
         self.client.set(PREFIX + "testclock", self.now_ms * 1000)
         self.log.append(f"clock {ms:+} ms = {self.now_ms}")
+        if self.model.results and self.now_ms > self.model.kept:
+            self.forget_results()
 
     def refresh(self) -> Snapshot:
         """Read the keys again (after something beside the scripts has changed them)."""
@@ -141,6 +143,13 @@ class Driver:
         self.model.inboxes.pop(caller, None)
         self.model.silent.discard(caller)
         self.log.append(f"DEL inbox:{caller}")
+        self.refresh()
+
+    def forget_results(self) -> None:
+        """All kept values have had their time (the test clock moves no TTL)."""
+        self.client.delete(*(f"{PREFIX}result:{name}" for name in self.model.results))
+        self.model.results.clear()
+        self.log.append("DEL result:*")
         self.refresh()
 
     def leave_inbox(self, caller: str) -> None:

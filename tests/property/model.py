@@ -136,6 +136,7 @@ class Model:
         self.inboxes: dict[str, str] = {}
         self.silent: set[str] = set()
         self.results: dict[str, bytes] = {}
+        self.kept = 0
         self.dead: dict[str, Task] = {}
         self.places: dict[str, Place] = {}
         self.records: dict[str, Record] = {}

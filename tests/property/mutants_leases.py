@@ -116,9 +116,16 @@ RECORDS = (
     Mutant(
         "known ids are not known",
         "cmd/admit.lua",
-        "seen[ids[i]] = rows[i] and true or nil",
-        "seen[ids[i]] = nil",
+        "    if rows[i] then\n      seen[ids[i]] = true\n    end\n",
+        "",
         "one id, two tasks",
+    ),
+    Mutant(
+        "nobody knows how long values are kept",
+        "lib/post.lua",
+        "if q.kept < q.now + ms then",
+        "if false then",
+        "the id of a task whose answer is kept is given to another",
     ),
     Mutant(
         "any digest is the same",

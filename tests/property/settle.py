@@ -75,6 +75,7 @@ def _one(m: Model, step: Step, ended: Ended, posts: Posts) -> None:
         longest = 1000 * (task.keep_s or ORPHAN_S)
         expect(0 < ttl <= longest, "result of", task.id, "lives", ttl, "of", longest)
         m.results[task.id] = stored
+        m.kept = max(m.kept, m.now + longest)
     _values(m, ended, values)
 
 

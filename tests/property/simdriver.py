@@ -53,6 +53,8 @@ class SimDriver(Driver):
         self.now_ms += ms
         self.model.now = self.now_ms
         self.log.append(f"clock {ms:+} ms = {self.now_ms}")
+        if self.model.results and self.now_ms > self.model.kept:
+            self.forget_results()
 
     def refresh(self) -> Snapshot:
         """The keys as the last call left them, or as they are now."""

@@ -36,6 +36,17 @@ def test_an_id_with_a_kept_result_is_known_to_every_profile(queue: Stories) -> N
     assert queue.admit("g0", [Kind()], ids=[f"t{1:021d}"]) == ["KNOWN"]
 
 
+def test_an_id_is_known_as_long_as_its_value_is_kept_and_no_longer(queue: Stories) -> None:
+    queue.admit("g0", [Kind(keep_s=61), Kind(keep_s=60)])
+    queue.publish("w9", queue.claim("w9", 2))
+    queue.tick(61_000)
+    assert queue.admit("g0", [Kind()], ids=[f"t{1:021d}"]) == ["KNOWN"]
+    queue.tick(1)
+    queue.attach("g0")
+    queue.model.ended_ids.clear()
+    assert queue.admit("g0", [Kind()], ids=[f"t{1:021d}"]) == ["OK"]
+
+
 def test_a_limit_that_comes_live_does_not_change_the_order_of_a_route(queue: Stories) -> None:
     queue.admit("g0", [Kind()])
     queue.configure(concurrency__r0=2)

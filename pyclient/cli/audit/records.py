@@ -15,8 +15,8 @@ from .snapshot import Snapshot
 
 T = TypeVar("T")
 
-# Bytes of the counters between the times and the levels in the clock.
-COUNTERS = 7 + 4 + 10 * 6
+# Bytes of `kept`, `claimed` and the counters, between the other times and the levels.
+COUNTERS = 6 + 7 + 4 + 10 * 6
 
 
 class Header(NamedTuple):
@@ -138,7 +138,7 @@ def count(data: bytes) -> Count:
 def counters(data: bytes) -> list[int]:
     """What the clock counts: admitted, refused, leased, then the outcomes and retries."""
     r = _Reader(data)
-    r.take(1 + 7 + 4 * 6 + 7 + 4)
+    r.take(1 + 7 + 5 * 6 + 7 + 4)
     return r.numbers(*[6] * 10)
 
 

@@ -42,7 +42,7 @@ local function read_lists()
   end
   local count = int_arg(ARGV[at], 1, 64, 'profiles')
   for i = 1, count do
-    local p = read_profile(q, at + 1 + (i - 1) * 9, buckets, caller)
+    local p = read_profile(q, at + 1 + (i - 1) * 9, buckets, caller, profiles[i - 1])
     profiles[i], profiles[tostring(i)] = p, p
     names[i] = p.route
   end

@@ -38,12 +38,10 @@ local function watch(id, text)
   end
   redis.call('RPUSH', key, caller)
   redis.call('PEXPIRE', key, p.wait_ms + p.run_ms * p.tries + 3600000)
-  redis.call('HSET', q.prefix .. 'tasks', id, text:sub(1, 1) .. string.char(2) .. text:sub(3))
+  redis.call('HSET', q.prefix .. 'tasks', id, with_flags(2, 2, text))
   local run = redis.call('HGET', q.prefix .. 'run', id)
   if run then
-    local r = unpack_run(q, id, run)
-    local flags = r.flags % 2 + 2
-    run = pack_run(flags, r.attempt, r.fence, r.hard, r.caller, r.p.text)
+    run = with_flags(1, run:byte(1) % 2 + 2, run)
     redis.call('HSET', q.prefix .. 'run', id, run)
   end
 end

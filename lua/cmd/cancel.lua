@@ -32,15 +32,14 @@ end
 local q = open_queue(0, last_call(caller))
 
 -- A running task: in hold mode its grant ends, else its worker is told once.
-local function stop_running(run, ended)
+local function stop_running(run, text, ended)
   if q.mode == HOLD then
     run.word = reason
     ended[#ended + 1] = run
     return 'CANCELLED'
   end
   if run.flags % 2 == 0 then
-    local text = pack_run(run.flags + 1, run.attempt, run.fence, run.hard, run.caller, run.p.text)
-    redis.call('HSET', q.prefix .. 'run', run.id, text)
+    redis.call('HSET', q.prefix .. 'run', run.id, with_flags(1, run.flags + 1, text))
     local key = q.prefix .. 'told:' .. run.caller
     redis.call('RPUSH', key, ('%s %.0f'):format(run.id, run.fence))
     redis.call('LTRIM', key, -256, -1)
@@ -52,10 +51,10 @@ end
 local function stop_all()
   local runs = redis.call('HMGET', q.prefix .. 'run', unpack(ids))
   local rows = redis.call('HMGET', q.prefix .. 'tasks', unpack(ids))
-  local waiting, ended, words, due, seen = {}, {}, {}, {}, {}
+  local running, waiting, ended, words, due, seen = {}, {}, {}, {}, {}, {}
   for i = 1, count do
     rows[i] = rows[i] and unpack_task(q, ids[i], rows[i])
-    runs[i] = runs[i] and unpack_run(q, ids[i], runs[i])
+    running[i] = runs[i] and unpack_run(q, ids[i], runs[i])
   end
   load_routes(q)
   for i = 1, count do
@@ -63,7 +62,7 @@ local function stop_all()
     if seen[id] then
       words[i] = 'GONE'
     elseif runs[i] then
-      words[i] = stop_running(runs[i], ended)
+      words[i] = stop_running(running[i], runs[i], ended)
     elseif t then
       t.word, t.body = reason, ''
       ended[#ended + 1] = t

@@ -24,14 +24,17 @@ local q = read_queue()
 local rows = redis.call('HMGET', q.prefix .. 'run', unpack(ids))
 local words, ends = {}, {}
 for i = 1, count do
-  local run = rows[i] and unpack_run(q, ids[i], rows[i])
+  local run, hard
+  if rows[i] then
+    run, hard = unpack_run(q, ids[i], rows[i])
+  end
   if not run or run.fence ~= fences[i] then
     words[i] = 'LOST'
   elseif run.flags % 2 == 1 then
     words[i] = 'CANCELLED'
   else
     words[i] = 'OK'
-    ends[#ends + 1] = math.min(q.now + q.lease, run.hard)
+    ends[#ends + 1] = math.min(q.now + q.lease, hard)
     ends[#ends + 1] = ids[i]
   end
 end

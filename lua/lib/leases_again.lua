@@ -9,9 +9,9 @@ local function leases_again(q, caller, leases)
     local run = redis.call('HGET', q.prefix .. 'run', id)
     local text = redis.call('HGET', q.prefix .. 'tasks', id)
     if run and text then
-      local r, t = unpack_run(q, id, run), unpack_task(q, id, text)
+      local t, r, hard = unpack_task(q, id, text), unpack_run(q, id, run)
       if r.fence > leases.low and r.fence <= leases.high and r.caller == caller then
-        t.fence, t.attempts, t.run_ms = r.fence, r.attempt, math.max(r.hard - q.now, 0)
+        t.fence, t.attempts, t.run_ms = r.fence, r.attempt, math.max(hard - q.now, 0)
         out[#out + 1] = t
       end
     end

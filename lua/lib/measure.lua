@@ -38,28 +38,29 @@ local function note_pace(q)
 end
 
 local function note_service(q)
-  local names, took, count = {}, {}, {}
+  local names, list, first = {}, {}, {}
   for _, p in pairs(q.profiles) do
-    local route = p.route
-    if p.ran > 0 then
-      if not took[route] then
-        names[#names + 1] = route
-        took[route], count[route] = 0, 0
-      end
-      took[route] = took[route] + p.took
-      count[route] = count[route] + p.ran
+    local same = first[p.route]
+    if same then
+      same.ran, same.took = same.ran + p.ran, same.took + p.took
+    elseif p.ran > 0 then
+      first[p.route] = p
+      names[#names + 1], list[#list + 1] = p.route, p
     end
   end
   if #names == 0 then
     return
   end
-  local service, set = read_service(q, names), {}
-  for name, s in pairs(service) do
-    if not s.new or redis.call('HLEN', q.prefix .. 'service') < ROUTES then
-      local n = count[name]
-      local seen = math.min(s.count + n, 1000000)
-      local mean = floor(s.mean + (took[name] - n * s.mean) / math.max(math.min(seen, SPAN), n))
-      set[#set + 1] = name
+  local rows, set = redis.call('HMGET', q.prefix .. 'service', unpack(names)), {}
+  for i = 1, #names do
+    local n, took, count, mean = list[i].ran, list[i].took, 0, 0
+    if rows[i] then
+      count, mean = struct.unpack('>I4I5', rows[i])
+    end
+    if rows[i] or redis.call('HLEN', q.prefix .. 'service') < ROUTES then
+      local seen = math.min(count + n, 1000000)
+      mean = floor(mean + (took - n * mean) / math.max(math.min(seen, SPAN), n))
+      set[#set + 1] = names[i]
       set[#set + 1] = struct.pack('>I4I5', seen, math.min(mean, 1099511627775))
     end
   end

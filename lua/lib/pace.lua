@@ -19,7 +19,7 @@ local function read_service(q, names)
     if rows[i] then
       count, mean = struct.unpack('>I4I5', rows[i])
     end
-    service[names[i]] = { count = count, mean = mean, new = not rows[i] }
+    service[names[i]] = { count = count, mean = mean }
   end
   return service
 end

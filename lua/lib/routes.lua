@@ -31,10 +31,10 @@ local function load_routes(q)
   end
   for i = 1, #names do
     local r = q.routes[names[i]]
-    if rows[i] then
-      local at
-      r.living, r.running, at = struct.unpack('>I4I4', rows[i])
-      r.levels = rows[i]:sub(at)
+    local row = rows[i]
+    if row then
+      r.living, r.running = struct.unpack('>I4I4', row)
+      r.levels = #row > 8 and row:sub(9) or ''
     end
     if caps then
       r.cap = (caps[2 * i - 1] or 0) + 0

@@ -75,21 +75,27 @@ local function unpack_task(q, id, text)
   }
 end
 
+local function pack_run(flags, attempt, fence, hard, caller, profile)
+  return struct.pack(RUN, flags, attempt, fence, hard, #caller, caller, #profile, profile)
+end
+
+-- The run packed as `text`, and its hard deadline. Eight fields here as well.
 local function unpack_run(q, id, text)
   local flags, attempt, fence, hard, caller, profile = struct.unpack(RUN, text)
-  return {
+  local run = {
     id = id,
     flags = flags,
     attempt = attempt,
     fence = fence,
-    hard = hard,
     caller = caller,
     p = q.profiles[profile] or unpack_profile(q, profile),
     word = '',
     body = '',
   }
+  return run, hard
 end
 
-local function pack_run(flags, attempt, fence, hard, caller, profile)
-  return struct.pack(RUN, flags, attempt, fence, hard, #caller, caller, #profile, profile)
+-- Either record with other flags.
+local function with_flags(at, flags, text)
+  return text:sub(1, at - 1) .. string.char(flags) .. text:sub(at + 1)
 end

@@ -8,8 +8,8 @@ local function value_of(q, id, text)
   end
   local run = redis.call('HGET', q.prefix .. 'run', id)
   if run then
-    local r = unpack_run(q, id, run)
-    return ('running\n%.0f %.0f'):format(r.fence, math.max(r.hard - q.now, 0))
+    local r, hard = unpack_run(q, id, run)
+    return ('running\n%.0f %.0f'):format(r.fence, math.max(hard - q.now, 0))
   end
   return redis.call('ZSCORE', q.prefix .. 'due', id) and 'due' or 'waiting'
 end

@@ -39,7 +39,7 @@ LEASES = (
     Mutant(
         "renew beyond the hard deadline",
         "cmd/renew.lua",
-        "math.min(q.now + q.lease, run.hard)",
+        "math.min(q.now + q.lease, hard)",
         "q.now + q.lease",
         "a task runs for ever",
     ),

@@ -38,8 +38,8 @@ end
 -- Take ids from a lane while it stays the best, up to `want`.
 local function take(q, lane, bound, bound_digit, want, plan)
   local r, digit = lane.route, lane.level.digit
-  if r and r.cap > 0 then
-    want = math.min(want, r.cap - r.running)
+  if r and r.cap > 0 and r.cap - r.running < want then
+    want = r.cap - r.running
   end
   if #lane.ids == 0 then
     read_lane(lane, r and math.min(want, FEW) or want) -- others have their turn soon

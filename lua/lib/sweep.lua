@@ -55,13 +55,16 @@ local function sweep_leases(q)
   local ids =
     redis.call('ZRANGE', q.prefix .. 'leases', 0, ended_until(q), 'BYSCORE', 'LIMIT', 0, BOUND)
   local runs, list = load_rows(q, 'run', ids), {}
+  for i = 1, #ids do
+    runs[i] = runs[i] and unpack_run(q, ids[i], runs[i])
+  end
   local tasks, by_id = load_tasks(q, ids), {}
   for i = 1, #tasks do
     by_id[tasks[i].id] = tasks[i]
   end
   for i = 1, #ids do
     if runs[i] and by_id[ids[i]] then
-      local b = unpack_run(q, ids[i], runs[i])
+      local b = runs[i]
       b.task, b.lost, b.counted, b.delay, b.reason =
         by_id[ids[i]], true, true, 0, 'its worker was lost'
       list[#list + 1] = b

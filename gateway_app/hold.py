@@ -65,6 +65,7 @@ class Held:
                 async with slot as lease:
                     spot.leave()
                     await exchange.run(lease.waited_ms, spot.before)
+                    slot.abandon()  # the answer is out: nobody waits for how the turn goes back
             except UpstreamError as error:
                 problem = of_upstream(error)
             except RefusedBody as refused:

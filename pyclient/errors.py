@@ -107,7 +107,7 @@ class BadPayload(PeakError):
 
 
 class ScriptError(PeakError):
-    """A script answered BADARG, BADMODE or NEWER; nothing was done."""
+    """A script answered BADARG, BADMODE, NEWER or OLDER; nothing was done."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code} {message}")

@@ -19,7 +19,7 @@
 -- @return  OK next_ms:int more:int words:list grants:list
 -- @return  OLD
 -- @word    OK KNOWN SAME CONFLICT CLOSED NOINBOX LIMITED NEVER FULL ROOM LATE
--- @error   BADARG BADMODE NEWER
+-- @error   BADARG BADMODE NEWER OLDER
 -- @replay  by caller number
 -- @cost    O(tasks · log waiting), at most 64 tasks
 -- @include arg caller room lane owner bucket profile late tell wake
@@ -73,14 +73,15 @@ local function find_same(p, seen)
   return (known:sub(23) == p.digest and 'SAME ' or 'CONFLICT ') .. known:sub(1, 22)
 end
 
--- The open place that a task takes over; of one call only the first takes it.
+-- The open place that a task takes over: the one of its options, else one of its own id. Of one
+-- call only the first takes it.
 local function find_place(p, id, placed)
-  local tail = '|' .. caller .. '|' .. p.route
-  local score = not placed[p.place] and redis.call('ZSCORE', q.prefix .. 'places', p.place .. tail)
-  if not score or p.place ~= id and redis.call('HEXISTS', q.prefix .. 'tasks', p.place) == 1 then
+  local name, tail = p.place or id, '|' .. caller .. '|' .. p.route
+  local score = not placed[name] and redis.call('ZSCORE', q.prefix .. 'places', name .. tail)
+  if not score or name ~= id and redis.call('HEXISTS', q.prefix .. 'tasks', name) == 1 then
     return nil
   end
-  return { old = p.place .. tail, new = id .. tail, score = score }
+  return { name = name, old = name .. tail, new = id .. tail, score = score }
 end
 
 local function bucket_refusal(p)
@@ -119,7 +120,7 @@ local function refusal(p, id, state)
   if p.plain and q.living + q.places + q.taken < p.bound then
     return nil -- as most are
   end
-  local place = p.place and find_place(p, id, state.placed)
+  local place = q.places > 0 and find_place(p, id, state.placed)
   local word = p.take and bucket_refusal(p)
   if not word and not place then
     word = no_room(q, p.bound, p.r)
@@ -138,7 +139,7 @@ local function accept(p, id, body, place, state)
   state.seen[id] = true
   if place then
     state.moved[#state.moved + 1] = place
-    state.placed[p.place] = true
+    state.placed[place.name] = true
   else
     local r = p.r
     r.living, r.dirty = r.living + 1, true
@@ -181,7 +182,7 @@ local function decide(of, ids, first, profiles, names)
   for i = 1, #profiles do
     local p = profiles[i]
     p.refusal, p.bound = standing(p), bound_of(q, p.level)
-    p.plain = not (p.take or p.place) and p.due_ms == 0 and p.r.room == 0
+    p.plain = not p.take and p.due_ms == 0 and p.r.room == 0 and q.places == 0
   end
   local words = {}
   local state = {

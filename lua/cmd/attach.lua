@@ -7,7 +7,7 @@
 -- @arg     caller  id
 -- @arg     ids     groups 0..64 of id
 -- @return  OK fresh:int lease_ms:int last_id:bytes values:list
--- @error   BADARG NEWER
+-- @error   BADARG NEWER OLDER
 -- @replay  idempotent
 -- @cost    O(ids)
 -- @include arg task queue value

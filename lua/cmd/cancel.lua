@@ -12,7 +12,7 @@
 -- @return  OK next_ms:int more:int words:list grants:list
 -- @return  OLD
 -- @word    CANCELLED TOLD GONE
--- @error   BADARG NEWER
+-- @error   BADARG NEWER OLDER
 -- @replay  by caller number
 -- @cost    O(ids · log waiting)
 -- @include arg caller lane finish tell wake

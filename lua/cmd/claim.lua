@@ -11,7 +11,7 @@
 -- @arg     max_level int 0..9
 -- @return  OK next_ms:int more:int tasks:list
 -- @return  OLD
--- @error   BADARG BADMODE NEWER
+-- @error   BADARG BADMODE NEWER OLDER
 -- @replay  by caller number
 -- @cost    O(limit · log waiting), at most 64 tasks and 64 tries
 -- @include arg caller lease gate tell wake

@@ -5,7 +5,7 @@
 -- @prefix  conf hash settings
 -- @arg     settings groups 1..64 of name value
 -- @return  OK next_ms:int more:int
--- @error   BADARG BADMODE NEWER
+-- @error   BADARG BADMODE NEWER OLDER
 -- @replay  idempotent
 -- @cost    O(settings), and up to 64 grants
 -- @include arg routes wake

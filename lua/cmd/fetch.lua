@@ -7,7 +7,7 @@
 -- @arg     what    word state|position
 -- @arg     ids     groups 1..64 of id
 -- @return  OK values:list
--- @error   BADARG NEWER
+-- @error   BADARG NEWER OLDER
 -- @replay  writes nothing
 -- @cost    O(ids · (10 + capped lanes, 64 at most) · log waiting)
 -- @include arg value

@@ -3,7 +3,7 @@
 -- @kind    read
 -- @key     prefix  string  bare prefix `<prefix>:{<queue>}:` of every key
 -- @return  OK pairs:list
--- @error   BADARG NEWER
+-- @error   BADARG NEWER OLDER
 -- @replay  writes nothing
 -- @cost    O(64 routes, 64 capped lanes)
 -- @include arg pace routes

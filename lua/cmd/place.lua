@@ -13,7 +13,7 @@
 -- @return  OK next_ms:int word:word
 -- @return  OLD
 -- @word    OK KNOWN CLOSED NOINBOX FULL ROOM GONE
--- @error   BADARG BADMODE NEWER
+-- @error   BADARG BADMODE NEWER OLDER
 -- @replay  by caller number
 -- @cost    O(log waiting)
 -- @include arg caller room owner lane
@@ -66,10 +66,10 @@ local function leave()
   end
   q.places = q.places - 1
   local text = redis.call('HGET', q.prefix .. 'tasks', id)
-  if not text then
+  local t = text and unpack_task(q, id, text)
+  if not t or t.p.route ~= route or t.p.inbox ~= caller then -- no task has taken it over
     r.living, r.dirty = r.living - 1, true
   elseif redis.call('HEXISTS', q.prefix .. 'run', id) == 0 then
-    local t = unpack_task(q, id, text)
     load_routes(q)
     t.word, t.body = 'cancelled', ''
     redis.call('ZREM', q.prefix .. 'due', id)

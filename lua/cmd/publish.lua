@@ -14,7 +14,7 @@
 -- @return  OK next_ms:int more:int words:list tasks:list
 -- @return  OLD
 -- @word    OK STALE CANCELLED
--- @error   BADARG BADMODE NEWER
+-- @error   BADARG BADMODE NEWER OLDER
 -- @replay  by caller number
 -- @cost    O((outcomes + limit) · log waiting)
 -- @include arg caller lease finish measure tell wake

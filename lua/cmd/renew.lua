@@ -7,7 +7,7 @@
 -- @arg     leases  groups 1..64 of id fence
 -- @return  OK next_ms:int words:list
 -- @word    OK CANCELLED LOST
--- @error   BADARG NEWER
+-- @error   BADARG NEWER OLDER
 -- @replay  by fence
 -- @cost    O(leases · log running)
 -- @include arg task queue

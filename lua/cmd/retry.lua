@@ -12,7 +12,7 @@
 -- @return  OK next_ms:int more:int words:list
 -- @return  OLD
 -- @word    WAITING DUE DEAD EXPIRED CANCELLED STALE
--- @error   BADARG BADMODE NEWER
+-- @error   BADARG BADMODE NEWER OLDER
 -- @replay  by caller number
 -- @cost    O(leases · log waiting)
 -- @include arg caller back wake

@@ -6,7 +6,7 @@
 -- @arg     letters groups 1..64 of dead_id new_id
 -- @return  OK next_ms:int words:list
 -- @word    OK GONE KNOWN
--- @error   BADARG BADMODE NEWER
+-- @error   BADARG BADMODE NEWER OLDER
 -- @replay  a revived letter is gone
 -- @cost    O(letters · log waiting)
 -- @include arg task lane wake

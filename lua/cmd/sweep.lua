@@ -2,7 +2,7 @@
 -- @summary End what time has ended: leases, late and ownerless waiters, places; bring retries back.
 -- @key     prefix  string  bare prefix `<prefix>:{<queue>}:` of every key
 -- @return  OK next_ms:int more:int swept:int
--- @error   BADARG NEWER
+-- @error   BADARG NEWER OLDER
 -- @replay  by the gate: one in 250 ms does work
 -- @cost    at most 64 leases, 64 retries, 64 waiters, 64 places
 -- @include arg gate wake routes

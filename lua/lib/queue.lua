@@ -4,6 +4,7 @@
 
 local BIG = 4503599627370496 -- 2^52: later than any time
 local STRICT = 562949953421312 -- 2^49, as a level step: no age makes up for a level
+local SCHEMA = 2 -- of all that is stored
 local CONF = '>BBBBI4I4I4I7BBc0Bc0'
 local CLOCK = '>BI7I6I6I6I6I6I7I4I6I6I6I6I6I6I6I6I6I6Bc0Bc0Bc0Bc0'
 local NEW_CLOCK = 112 -- bytes behind the schema that say 0, of a queue without a clock
@@ -17,13 +18,14 @@ local PAUSED, CLOSED = 1, 2
 local function read_queue(beside)
   local prefix = KEYS[1]
   local conf = redis.call('HGET', prefix .. 'conf', 'q')
-    or struct.pack(CONF, 1, 0, 0, 0, 15000, 0, 10000, STRICT, 0, 0, '', 0, '')
+    or struct.pack(CONF, SCHEMA, 0, 0, 0, 15000, 0, 10000, STRICT, 0, 0, '', 0, '')
   local strings = redis.call('MGET', prefix .. 'clock', beside or prefix)
   local clock = strings[1] or '\1' .. ('\0'):rep(NEW_CLOCK)
   local schema, mode, order, state, lease, limit, capacity, step, caps, reserve, reason =
     struct.unpack(CONF, conf)
-  if schema > 1 then
-    error({ err = 'NEWER the settings have schema ' .. schema .. ', this release knows 1' })
+  if schema ~= SCHEMA then
+    local word = schema > SCHEMA and 'NEWER' or 'OLDER'
+    error({ err = word .. ' the queue has schema ' .. schema .. ', this release knows ' .. SCHEMA })
   end
   local _, tick, swept, gate, next, grace, kept, claimed, places, admitted, refused, leased, done, failed, expired, cancelled, lost, dead, retried, levels, wakes, cursor, pace =
     struct.unpack(CLOCK, clock)
@@ -97,7 +99,7 @@ local function write_conf(q)
     'q',
     struct.pack(
       CONF,
-      1,
+      SCHEMA,
       q.mode,
       q.order,
       q.state,

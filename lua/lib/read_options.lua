@@ -2,11 +2,14 @@
 -- What few profiles have: tokens to take, an idempotency key, a place.
 
 local function read_options(p, text, buckets)
+  local had = {}
   for option in (text .. ';'):gmatch('([^;]*);') do
     local name, value = option:match('^(%a+)=(.+)$')
-    if name and p[name] then
+    if name and had[name] then
       bad('options', 'each once')
-    elseif name == 'take' then
+    end
+    had[name or ''] = true
+    if name == 'take' then
       p.take = {}
       for part in (value .. ','):gmatch('([^,]*),') do
         local which, cost = part:match('^(%d+):(%d+)$')

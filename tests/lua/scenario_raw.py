@@ -142,7 +142,7 @@ def refusals(make: Make) -> None:
     assert isinstance(conf, bytes)
     line.client.hset(PREFIX + "tasks", task_id(1), b"\x02" + bytes(40))
     _refused(line, "fetch", ["position", task_id(1)])
-    line.client.hset(PREFIX + "conf", "q", b"\x02" + conf[1:])
+    line.client.hset(PREFIX + "conf", "q", b"\x03" + conf[1:])
     _refused(line, "sweep", [])
     other = make()
     other.start("hold", lease_ms=1000)

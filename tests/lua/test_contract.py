@@ -133,12 +133,13 @@ def test_a_hold_queue_takes_no_limit_at_publish(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("verb", [v for v in VERBS if v != "limit"])
-def test_data_of_a_newer_release_are_refused(rig: Rig, verb: str) -> None:
+def test_data_of_another_layout_are_refused(rig: Rig, verb: str) -> None:
     rig.configure(mode="pull")
     conf = rig.client.hget(rig.prefix + "conf", "q")
     assert isinstance(conf, bytes)
-    rig.client.hset(rig.prefix + "conf", "q", b"\x02" + conf[1:])
-    assert refused(rig, verb, values_of(CALLS[verb])).startswith("NEWER ")
+    for schema, word in ((conf[0] + 1, "NEWER "), (conf[0] - 1, "OLDER ")):
+        rig.client.hset(rig.prefix + "conf", "q", bytes([schema]) + conf[1:])
+        assert refused(rig, verb, values_of(CALLS[verb])).startswith(word)
 
 
 def test_scripts_have_headers_that_say_what_they_do(scripts: dict[str, Script]) -> None:

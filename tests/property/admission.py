@@ -245,8 +245,10 @@ def _take(m: Model, caller: str, name: str, route: str, level: int) -> set[str]:
 def _leave(m: Model, step: Step, name: str, head: str) -> None:
     wanted = "OK" if name in m.places else "GONE"
     expect(head == wanted, "place leave said", head, "expected", wanted)
-    if m.places.pop(name, None):
+    place = m.places.pop(name, None)
+    if place:
         step.changed = True
         task = m.tasks.get(name)
-        if task and task.state != "running":
+        own = task and (task.owner, task.route) == (place.caller, place.route)
+        if task and own and task.state != "running":
             m.end(step, task, "cancelled", tell_owner=False)

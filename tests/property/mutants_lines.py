@@ -191,7 +191,7 @@ ENDS = (
     Mutant(
         "an option may stand twice",
         "lib/read_options.lua",
-        "if name and p[name] then",
+        "if name and had[name] then",
         "if false then",
         "the last one wins: a place is not the one that was asked for",
     ),

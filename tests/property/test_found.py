@@ -217,3 +217,19 @@ def test_three_outages_in_one_lease_have_their_grace(queue: Stories) -> None:
 def test_a_rare_sweeper_keeps_no_lease_for_ever(queue: Stories) -> None:
     queue.rare_sweeper("g0", "w9", [Kind(attempts=1)])
     assert not queue.model.tasks
+
+
+def test_a_place_counts_once_with_the_task_of_its_id(queue: Stories) -> None:
+    name = f"t{1:021d}"
+    queue.place("g0", "take", name, "r0")
+    assert queue.admit("g0", [Kind(route="r0")], ids=[name]) == ["OK"]
+    assert queue.place("g0", "leave", name, "r0") == "OK"
+    assert not queue.snap.hash("routes")
+
+
+def test_a_place_takes_no_task_of_another_route_along(queue: Stories) -> None:
+    name = f"t{1:021d}"
+    queue.place("g0", "take", name, "r1")
+    assert queue.admit("g0", [Kind(route="r2")], ids=[name]) == ["OK"]
+    assert queue.place("g0", "leave", name, "r1") == "OK"
+    assert [one for one, _ in queue.claim("w9", 1)] == [name]

@@ -58,6 +58,12 @@ async def _keys(redis: Redis) -> tuple[dict[str, list[str]], list[str]]:
     return names, strays
 
 
+_OTHER_LAYOUT = {
+    "NEWER": "a newer release wrote it: upgrade this process",
+    "OLDER": "an older release wrote it: have that one serve it to its end, then delete its keys",
+}
+
+
 async def _queue(redis: Redis, keys: Keys, names: list[str]) -> AsyncIterator[Finding]:
     commands = redis.commands(keys.name)
     if not await is_known(redis.conn, keys) and not names:
@@ -67,7 +73,7 @@ async def _queue(redis: Redis, keys: Keys, names: list[str]) -> AsyncIterator[Fi
         gauge = await commands.gauge()
     except ScriptError as error:
         text = f"queue {keys.name!r}: {error}"
-        fix = "a newer release wrote it: upgrade this process" if error.code == "NEWER" else ""
+        fix = _OTHER_LAYOUT.get(error.code, "")
         yield Finding("problem", "queue", text, fix)
         gauge = None
     if gauge is not None:

@@ -80,6 +80,7 @@ class _Life:
         self.ended = asyncio.Event()
         self.loop = asyncio.new_event_loop()
         self._tasks: dict[Job, asyncio.Task[None]] = {}
+        self._unfinished: set[asyncio.Task[None]] = set()
         self._conn: Connection | None = None
         self.thread = threading.Thread(target=self._main, name="peak-keeper", daemon=True)
         try:
@@ -91,7 +92,9 @@ class _Life:
     def begin(self, job: Job) -> None:
         """In the loop: run it, if it does not run yet."""
         if not self.over and job not in self._tasks:
-            self._tasks[job] = self.loop.create_task(self._repeat(job))
+            task = self._tasks[job] = self.loop.create_task(self._repeat(job))
+            self._unfinished.add(task)
+            task.add_done_callback(self._unfinished.discard)
 
     def end(self, job: Job) -> None:
         """In the loop: run it no more."""
@@ -108,9 +111,10 @@ class _Life:
 
     async def _live(self) -> None:
         await self.ended.wait()
-        tasks = list(self._tasks.values())
+        tasks = list(self._unfinished)  # those that were ended just before among them
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._conn is not None:
             await self._conn.aclose()

@@ -228,3 +228,24 @@ def test_it_holds_no_process_open(server: Server) -> None:
         [sys.executable, "-c", program, server.url], timeout=20, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_job_that_was_removed_ends_before_the_thread(server: Server) -> None:
+    begun, done = threading.Event(), threading.Event()
+
+    async def job(conn: Connection) -> float | None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            done.set()
+        return None
+
+    keeper = Keeper(server.url)
+    keeper.add(job)
+    assert begun.wait(5)
+    keeper.remove(job)
+    keeper.stop()
+    assert done.is_set()

@@ -38,10 +38,10 @@ local function watch(id, text)
   end
   redis.call('RPUSH', key, caller)
   redis.call('PEXPIRE', key, p.wait_ms + p.run_ms * p.tries + 3600000)
-  redis.call('HSET', q.prefix .. 'tasks', id, with_flags(2, 2, text))
+  redis.call('HSET', q.prefix .. 'tasks', id, with_byte(2, 2, text))
   local run = redis.call('HGET', q.prefix .. 'run', id)
   if run then
-    run = with_flags(1, run:byte(1) % 2 + 2, run)
+    run = with_byte(1, run:byte(1) % 2 + 2, run)
     redis.call('HSET', q.prefix .. 'run', id, run)
   end
 end

@@ -39,7 +39,7 @@ local function stop_running(run, text, ended)
     return 'CANCELLED'
   end
   if run.flags % 2 == 0 then
-    redis.call('HSET', q.prefix .. 'run', run.id, with_flags(1, run.flags + 1, text))
+    redis.call('HSET', q.prefix .. 'run', run.id, with_byte(1, run.flags + 1, text))
     local key = q.prefix .. 'told:' .. run.caller
     redis.call('RPUSH', key, ('%s %.0f'):format(run.id, run.fence))
     redis.call('LTRIM', key, -256, -1)

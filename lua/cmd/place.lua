@@ -70,7 +70,6 @@ local function leave()
   if not t or t.p.route ~= route or t.p.inbox ~= caller then -- no task has taken it over
     r.living, r.dirty = r.living - 1, true
   elseif redis.call('HEXISTS', q.prefix .. 'run', id) == 0 then
-    load_routes(q)
     t.word, t.body = 'cancelled', ''
     redis.call('ZREM', q.prefix .. 'due', id)
     dequeue(q, { t })

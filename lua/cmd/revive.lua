@@ -33,7 +33,7 @@ for i = 1, count do
     local _, at = struct.unpack('>I2c0', text)
     local t = unpack_task(q, id, text:sub(at))
     t.tick, t.dead = next_ticks(q, 1), dead
-    t.p.keep, t.p.inbox = 3600, '-'
+    t.p.keep, t.p.inbox = 3600, '-' -- alike for every letter of the profile
     pack_profile(t.p)
     store[#store + 1] = id
     store[#store + 1] = new_record(t.p, t.tick, t.text:sub(t.at))

@@ -29,11 +29,6 @@ local function bury(q, t, reason)
   end
 end
 
--- The header as it is stored again, with the attempts that count.
-local function with_attempts(t, attempts)
-  return t.text:sub(1, 2) .. string.char(attempts) .. t.text:sub(4)
-end
-
 -- What becomes of one; each has the fields of its run, and task, lost, delay, counted, reason.
 local function fate(q, b)
   local t = b.task
@@ -70,7 +65,7 @@ local function hand_back(q, list)
       r.running, r.dirty = r.running - 1, true
       if b.counted then
         rewrite[#rewrite + 1] = b.id
-        rewrite[#rewrite + 1] = with_attempts(t, b.attempt)
+        rewrite[#rewrite + 1] = with_byte(3, b.attempt, t.text)
         q.retried = q.retried + 1
       end
       if b.delay > 0 then

@@ -53,10 +53,8 @@ local function note_service(q)
   end
   local rows, set = redis.call('HMGET', q.prefix .. 'service', unpack(names)), {}
   for i = 1, #names do
-    local n, took, count, mean = list[i].ran, list[i].took, 0, 0
-    if rows[i] then
-      count, mean = struct.unpack('>I4I5', rows[i])
-    end
+    local n, took = list[i].ran, list[i].took
+    local count, mean = unpack_service(rows[i])
     if rows[i] or redis.call('HLEN', q.prefix .. 'service') < ROUTES then
       local seen = math.min(count + n, 1000000)
       mean = floor(mean + (took - n * mean) / math.max(math.min(seen, SPAN), n))

@@ -11,14 +11,19 @@ local function read_pace(q)
   return paces
 end
 
+-- How many runs of a route were measured, and their mean.
+local function unpack_service(row)
+  if row then
+    return struct.unpack('>I4I5', row)
+  end
+  return 0, 0
+end
+
 local function read_service(q, names)
   local rows = redis.call('HMGET', q.prefix .. 'service', unpack(names))
   local service = {}
   for i = 1, #names do
-    local count, mean = 0, 0
-    if rows[i] then
-      count, mean = struct.unpack('>I4I5', rows[i])
-    end
+    local count, mean = unpack_service(rows[i])
     service[names[i]] = { count = count, mean = mean }
   end
   return service

@@ -4,7 +4,7 @@
 
 local BIG = 4503599627370496 -- 2^52: later than any time
 local STRICT = 562949953421312 -- 2^49, as a level step: no age makes up for a level
-local SCHEMA = 2 -- of all that is stored
+local SCHEMA = 2 -- of a queue's layout, in `conf`
 local CONF = '>BBBBI4I4I4I7BBc0Bc0'
 local CLOCK = '>BI7I6I6I6I6I6I7I4I6I6I6I6I6I6I6I6I6I6Bc0Bc0Bc0Bc0'
 local NEW_CLOCK = 112 -- bytes behind the schema that say 0, of a queue without a clock

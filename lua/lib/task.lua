@@ -95,7 +95,8 @@ local function unpack_run(q, id, text)
   return run, hard
 end
 
--- Either record with other flags.
-local function with_flags(at, flags, text)
-  return text:sub(1, at - 1) .. string.char(flags) .. text:sub(at + 1)
+-- Either record with another byte: flags are the second of a header and the first of a run,
+-- attempts the third of a header.
+local function with_byte(at, value, text)
+  return text:sub(1, at - 1) .. string.char(value) .. text:sub(at + 1)
 end

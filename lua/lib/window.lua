@@ -84,7 +84,7 @@ local function best_lane(q, level, plan)
       more_members(q, level)
     end
     local head, route = level.heads[level.at] or BIG, best and best.route
-    if route and route.cap > 0 and is_full(route) then
+    if route and is_full(route) then
       best.tick = BIG -- all that was taken of it is sifted: it stays full in this call
     elseif first < head or head == BIG then
       return best, second < head and second or head

@@ -66,10 +66,13 @@ class Driver:
         """Move the clock."""
         self.now_ms += ms
         self.model.now = self.now_ms
-        self.client.set(PREFIX + "testclock", self.now_ms * 1000)
+        self._tell_clock()
         self.log.append(f"clock {ms:+} ms = {self.now_ms}")
         if self.model.results and self.now_ms > self.model.kept:
             self.forget_results()
+
+    def _tell_clock(self) -> None:
+        self.client.set(PREFIX + "testclock", self.now_ms * 1000)
 
     def refresh(self) -> Snapshot:
         """Read the keys again (after something beside the scripts has changed them)."""

@@ -48,13 +48,8 @@ class SimDriver(Driver):
         """Give the connection back."""
         self._pool.release(self._conn)
 
-    def tick(self, ms: int) -> None:
-        """Move the clock; the server hears of it with the next call."""
-        self.now_ms += ms
-        self.model.now = self.now_ms
-        self.log.append(f"clock {ms:+} ms = {self.now_ms}")
-        if self.model.results and self.now_ms > self.model.kept:
-            self.forget_results()
+    def _tell_clock(self) -> None:
+        """The server hears of it with the next call."""
 
     def refresh(self) -> Snapshot:
         """The keys as the last call left them, or as they are now."""

@@ -217,20 +217,18 @@ def _words(reply: list[bytes]) -> list[str]:
 
 
 def _grants(flat: list[Any]) -> list[Grant]:
-    return [Grant(flat[i].decode(), flat[i + 1], flat[i + 2]) for i in range(0, len(flat), 3)]
+    return [
+        Grant(task_id.decode(), fence, hard_left_ms)
+        for task_id, fence, hard_left_ms in zip(*[iter(flat)] * 3, strict=True)
+    ]
 
 
 def _leased(flat: list[Any]) -> list[Leased]:
     return [
         Leased(
-            flat[i].decode(),
-            flat[i + 1],
-            flat[i + 2],
-            flat[i + 3],
-            flat[i + 4],
-            flat[i + 5].decode(),
-            flat[i + 6].decode(),
-            flat[i + 7],
+            task_id.decode(), fence, attempt, left_ms, level, route.decode(), tenant.decode(), body
         )
-        for i in range(0, len(flat), 8)
+        for task_id, fence, attempt, left_ms, level, route, tenant, body in zip(
+            *[iter(flat)] * 8, strict=True
+        )
     ]

@@ -102,10 +102,10 @@ class Entry:
             text = "no task has this id (now): its result is kept no longer, or it never was"
             self.fail(TaskExpired(text, task_id=self.id))
 
-    def acknowledge(self) -> None:
-        """It was admitted: Redis has its body."""
+    def acknowledge(self, now: float) -> None:
+        """It was admitted: Redis has its body. `now` is on the loop's clock."""
         self.acked = True
-        self.acked_at = self.future.get_loop().time()
+        self.acked_at = now
         self.body = b""
         if self.admitted is not None and not self.admitted.done():
             self.admitted.set_result(None)
@@ -138,8 +138,13 @@ def pack(
     buckets: dict[Bucket, int] = {}
     profiles: dict[Profile, int] = {}
     tasks: list[tuple[int, str, bytes]] = []
+    last, number = None, 0
     for entry in batch:
         profile = entry.profile
+        if profile is last and not entry.buckets:  # as most are: the same object
+            tasks.append((number, entry.id, entry.body))
+            continue
+        last = None if entry.buckets else profile
         if entry.buckets:
             take = ",".join(
                 f"{buckets.setdefault(bucket, len(buckets) + 1)}:1" for bucket in entry.buckets

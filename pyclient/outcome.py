@@ -44,6 +44,13 @@ def error_of(task_id: str, outcome: Outcome) -> PeakError:
     return kind(said or text, task_id=task_id)
 
 
+def answer_of(task_id: str, value: bytes) -> bytes:
+    """What a `done` value bears, inline or by reference; raises what another outcome stands for."""
+    if value.startswith(DONE):
+        return value[len(DONE) :]
+    raise error_of(task_id, Outcome.of(value))
+
+
 class Bodies:
     """Bodies too large for the scripts travel by plain SET and GET on the second connection."""
 
@@ -69,11 +76,11 @@ class Bodies:
 
     async def result(self, task_id: str, value: bytes, *, timeout: float = 30.0) -> bytes:
         """The inline body of a `done` value; raises what another outcome stands for."""
-        if not value.startswith(DONE):
-            raise error_of(task_id, Outcome.of(value))
-        body = value[len(DONE) :]
-        if not is_large(body):
-            return body
+        body = answer_of(task_id, value)
+        return await self.fetch(task_id, body, timeout=timeout) if is_large(body) else body
+
+    async def fetch(self, task_id: str, body: bytes, *, timeout: float = 30.0) -> bytes:
+        """The answer that `body` stands for. Raises StateLost where it is gone."""
         key = self._keys.answer_body(task_id)
         data: bytes | None = await self._conn.command(b"GET", key, timeout=timeout)
         if data is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,13 +9,13 @@ from . import codec
 from .durability import demanding
 from .engine import Engine
 from .errors import BadPayload, ConfigError
-from .keys import Keys, check_id, new_task_id, shorten
+from .keys import Keys, check_id, shorten
 from .line import Line
 from .live import settings_of
-from .model import Bucket, Profile, Verdict
+from .model import Bucket, Verdict
 from .positions import Positions
 from .profiles import profile_of, to_ms, with_key
-from .sending import ATTEMPTS, exchange, submit_all
+from .sending import ATTEMPTS, send, submit_all
 from .slot import Slot
 from .ticket import Ticket
 from .whole import configure_all, gauge_all, sweep_all
@@ -118,7 +117,7 @@ class Queue:
         profile = profile_of(route, level, tenant, wait_ms, wait_ms, wait_ms, ATTEMPTS, keep_s)
         if key is not None:
             profile = with_key(profile, key, body)
-        answer = await self._exchange(profile, body, wait_ms / 1000, "", key)
+        answer = await send(self._engine, profile, body, wait_ms / 1000, key=key)
         return codec.decode(answer, what="result")
 
     async def exchange(
@@ -136,7 +135,8 @@ class Queue:
     ) -> bytes:
         """As `call`, with raw bytes in and out and each time apart (see lua/README.md)."""
         profile = profile_of(route, level, tenant, wait_ms, run_ms, due_ms, attempts, 0)
-        waiting = self._exchange(profile, b"r" + body, (wait_ms + run_ms) / 1000, task_id)
+        seconds = (wait_ms + run_ms) / 1000
+        waiting = send(self._engine, profile, b"r" + body, seconds, task_id)
         del body  # it may be large and the wait long: Redis has it
         answer = await waiting
         if answer[:1] != b"r":
@@ -284,17 +284,3 @@ class Queue:
     async def _state(self, state: str, reason: str) -> None:
         for mode in ("pull", "hold"):
             await configure_all(self._engine, mode, {"state": state, "reason": reason})
-
-    async def _exchange(
-        self, profile: Profile, body: bytes, timeout: float, name: str, key: str | None = None
-    ) -> bytes:
-        deadline = asyncio.get_running_loop().time() + timeout
-        engine, where = self._engine, "pull"
-        if engine.shards > 1:
-            keyed = f"{profile.tenant}\n{key}" if key else ""
-            name = await engine.choose("pull", profile.route, keyed, name)
-            where = engine.where("pull", name)
-        line = engine.ready(where) or await engine.line(where, deadline)
-        waiting = exchange(line, profile, body, deadline, name or new_task_id())
-        del body
-        return await waiting

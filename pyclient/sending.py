@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
 
 from .codec import INLINE_BYTES, ONCE, encode
 from .engine import Engine
@@ -12,7 +13,7 @@ from .errors import PeakError
 from .keys import new_task_id
 from .line import Line
 from .model import Profile
-from .outcome import DONE, is_large
+from .outcome import DONE, answer_of, is_large
 from .profiles import keep_of, profile_of, to_ms, with_key
 from .ticket import Ticket
 
@@ -20,6 +21,36 @@ ATTEMPTS = 3
 _CHUNK = 1024
 _LEAST_S = 0.25
 _AFTER_S = 0.05
+
+
+def send(
+    engine: Engine,
+    profile: Profile,
+    body: bytes,
+    timeout: float,
+    task_id: str = "",
+    key: str | None = None,
+) -> Coroutine[Any, Any, bytes]:
+    """Send a task and wait for its answer, on the line of its shard; see `exchange`."""
+    deadline = asyncio.get_running_loop().time() + timeout
+    line = engine.ready("pull")
+    if line is not None:  # it is open and there are no shards: a coroutine less to wake
+        return exchange(line, profile, body, deadline, task_id or new_task_id())
+    return _open_and_send(engine, profile, body, deadline, task_id, key)
+
+
+async def _open_and_send(
+    engine: Engine, profile: Profile, body: bytes, deadline: float, task_id: str, key: str | None
+) -> bytes:
+    where = "pull"
+    if engine.shards > 1:
+        keyed = f"{profile.tenant}\n{key}" if key else ""
+        task_id = await engine.choose("pull", profile.route, keyed, task_id)
+        where = engine.where("pull", task_id)
+    line = engine.ready(where) or await engine.line(where, deadline)
+    waiting = exchange(line, profile, body, deadline, task_id or new_task_id())
+    del body
+    return await waiting
 
 
 async def exchange(
@@ -39,8 +70,11 @@ async def exchange(
     look = loop.call_at(wait_ends, _wait_is_over, line, entry) if wait_ends < deadline else None
     try:
         value = await line.submit(entry)
-        left = max(deadline - loop.time(), _LEAST_S)
-        return await line.bodies.result(entry.id, value, timeout=left)
+        answer = answer_of(entry.id, value)
+        if is_large(answer):
+            left = max(deadline - loop.time(), _LEAST_S)
+            answer = await line.bodies.fetch(entry.id, answer, timeout=left)
+        return answer
     except asyncio.CancelledError:
         if not value:
             line.forget(entry, "cancelled")

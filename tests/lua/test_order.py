@@ -61,6 +61,52 @@ def test_routes_at_their_limit_are_passed_over(line: Stories, step: str) -> None
     assert line.seen["passed a full route"] > 50
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_lanes_of_capped_routes_come_as_one_line(line: Stories, seed: int) -> None:
+    """Claims of many from few lanes, of one level: late tasks, an owner that dies, limits that are
+    met in the middle of a claim. The model compares each claim with the sort."""
+    rng = random.Random(seed)
+    routes = [f"r{n}" for n in range(2 + seed)]
+    limits = {f"concurrency__{route}": rng.choice([2, 5, 12, 40]) for route in routes}
+    routes += ["free"] * (seed % 2)
+    line.start("pull", lease_ms=60_000, capacity=0, **limits)
+    line.attach("g0")
+    line.attach("g1")
+    done = 0
+    for turn in range(60):
+        waits = rng.choices([60_000, 120], [4, 1], k=rng.randint(1, 40))
+        batch = [Kind(route=rng.choice(routes), wait_ms=wait) for wait in waits]
+        line.admit("g0" if turn > 30 else rng.choice(["g0", "g1"]), batch)
+        line.tick(rng.choice([0, 1, 60, 130, 130, 400]))  # no sweep within 250 ms of the last
+        if turn == 30:
+            line.sweep()
+            line.delete_inbox("g1")
+        line.claim("w9", rng.randint(1, 64))
+        held = line.leases_of("w9")
+        some = rng.sample(held, min(64, rng.randint(0, len(held))))
+        if some:
+            line.publish("w9", some, limit=rng.choice([0, 3, 20, 64]))
+            done += len(some)
+        if turn % 20 == 19:
+            line.configure(**{f"concurrency__r{rng.randrange(2 + seed)}": rng.choice([1, 9, 30])})
+    assert done > 200
+
+
+def test_two_tasks_of_one_tick_are_no_error(line: Stories) -> None:
+    """Half of a queue was restored over the other: each is served once all the same."""
+    line.start("pull", lease_ms=60_000, capacity=0, concurrency__r0=9, concurrency__r1=9)
+    line.attach("g0")
+    line.admit("g0", [Kind(route="r0"), Kind(route="r1"), Kind(route="r1"), Kind(route="r0")])
+    tick = line.model.tasks[f"t{1:021d}"].tick
+    for route, number in (("r1", 2), ("r0", 4)):
+        line.client.zadd(f"peak:{{t}}:wait:3:{route}", {f"t{number:021d}": tick + 2})
+    found = [name for _ in range(4) for name in line.raw("claim", "w9", 0, 64, 9)[3][::8]]
+    assert sorted(found) == [f"t{number:021d}".encode() for number in range(1, 5)]
+    pairs = line.raw("gauge")[1]
+    routes = pairs[pairs.index(b"routes") + 1]
+    assert dict(zip(routes[::4], routes[2::4], strict=True)) == {b"r0": 2, b"r1": 2}
+
+
 def test_a_worker_for_urgent_levels_takes_no_other(line: Stories) -> None:
     line.start("pull", lease_ms=60_000, level_step_ms=0)
     line.attach("g0")

@@ -102,10 +102,10 @@ class Entry:
             text = "no task has this id (now): its result is kept no longer, or it never was"
             self.fail(TaskExpired(text, task_id=self.id))
 
-    def acknowledge(self, now: float) -> None:
-        """It was admitted: Redis has its body. `now` is on the loop's clock."""
+    def acknowledge(self) -> None:
+        """It was admitted: Redis has its body."""
         self.acked = True
-        self.acked_at = now
+        self.acked_at = self.future.get_loop().time()
         self.body = b""
         if self.admitted is not None and not self.admitted.done():
             self.admitted.set_result(None)
@@ -141,17 +141,14 @@ def pack(
     last, number = None, 0
     for entry in batch:
         profile = entry.profile
-        if profile is last and not entry.buckets:  # as most are: the same object
-            tasks.append((number, entry.id, entry.body))
-            continue
-        last = None if entry.buckets else profile
         if entry.buckets:
             take = ",".join(
                 f"{buckets.setdefault(bucket, len(buckets) + 1)}:1" for bucket in entry.buckets
             )
             joined = f"{profile.options};take={take}" if profile.options else f"take={take}"
             profile = profile._replace(options=joined)
-        number = profiles.setdefault(profile, len(profiles) + 1)
+        if profile is not last:  # most of a call share one object, which need not be hashed again
+            last, number = profile, profiles.setdefault(profile, len(profiles) + 1)
         tasks.append((number, entry.id, entry.body))
     return list(buckets), list(profiles), tasks
 

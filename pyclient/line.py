@@ -229,7 +229,7 @@ class Line:
             return
         entry.state = SENT
         if word == "OK" or word == "KNOWN":
-            entry.acknowledge(self.loop.time())
+            entry.acknowledge()
             self.inbox.settle(entry)
             if entry.reason:
                 self.forget(entry, entry.reason)
@@ -242,7 +242,7 @@ class Line:
             entry.fail(closed())
         elif not entry.future.done():
             entry.id = rest
-            entry.acknowledge(self.loop.time())
+            entry.acknowledge()
             self.watch(entry)
 
     async def _publish(self) -> None:

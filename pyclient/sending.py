@@ -13,7 +13,7 @@ from .errors import PeakError
 from .keys import new_task_id
 from .line import Line
 from .model import Profile
-from .outcome import DONE, answer_of, is_large
+from .outcome import answer_of, is_large
 from .profiles import keep_of, profile_of, to_ms, with_key
 from .ticket import Ticket
 
@@ -72,6 +72,7 @@ async def exchange(
         value = await line.submit(entry)
         answer = answer_of(entry.id, value)
         if is_large(answer):
+            large = True
             left = max(deadline - loop.time(), _LEAST_S)
             answer = await line.bodies.fetch(entry.id, answer, timeout=left)
         return answer
@@ -83,7 +84,7 @@ async def exchange(
         line.deadlines.discard(entry, slot)
         if look is not None:
             look.cancel()
-        if large or is_large(value[len(DONE) : len(DONE) + 1]):
+        if large:
             _tidy(line, task_id, entry)
 
 

@@ -168,7 +168,7 @@ class Desk:
             if held.stop:
                 self._stopped(held)
             else:
-                self._note(held, "done", answer)
+                self._report(held, "done", answer)
         finally:
             self.running.pop(held.leased.fence, None)
             self._changed()
@@ -215,15 +215,12 @@ class Desk:
     # -- reports ----------------------------------------------------------------------------
 
     def _report(self, held: Held, word: str, body: bytes) -> None:
-        if not held.reported:
-            self._note(held, word, body)
-            self._changed()
-
-    def _note(self, held: Held, word: str, body: bytes) -> None:
-        if not held.reported:
-            held.reported = True
-            leased = held.leased
-            self.ended.append((leased.id, leased.fence, word, body))
+        if held.reported:
+            return
+        held.reported = True
+        leased = held.leased
+        self.ended.append((leased.id, leased.fence, word, body))
+        self._changed()
 
     def _hand_back(self, held: Held, delay_ms: int, reason: str, *, counted: int) -> None:
         if held.reported:

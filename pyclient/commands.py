@@ -10,6 +10,8 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import msgpack
+
 from .errors import PeakError
 from .keys import Keys
 from .model import (
@@ -84,9 +86,11 @@ class Commands:
         reply = await self._call("admit", args)
         return Admitted(reply[1], reply[2] == 1, _words(reply[3]), _grants(reply[4]))
 
-    async def claim(self, caller: str, number: int, limit: int, max_level: int) -> Claimed:
-        """Lease up to `limit` tasks."""
-        reply = await self._call("claim", (caller, number, limit, max_level))
+    async def claim(
+        self, caller: str, number: int, limit: int, max_level: int, *, stand: bool = False
+    ) -> Claimed:
+        """Lease up to `limit` tasks; what is not got may `stand`."""
+        reply = await self._call("claim", (caller, number, limit, _level(max_level, stand)))
         return Claimed(reply[1], reply[2] == 1, _leased(reply[3]))
 
     async def publish(
@@ -98,9 +102,10 @@ class Commands:
         outcomes: Sequence[tuple[str, int, str, bytes]],
         *,
         hold: bool = False,
+        stand: bool = False,
     ) -> Published:
         """End leases with (id, fence, done|failed, body), and go on with the next."""
-        args: list[Arg] = [caller, number, limit, max_level]
+        args: list[Arg] = [caller, number, limit, _level(max_level, stand)]
         for outcome in outcomes:
             args += outcome
         reply = await self._call("publish", args)
@@ -205,6 +210,15 @@ class Commands:
             args += letter
         reply = await self._call("revive", args)
         return Told(reply[1], False, _words(reply[2]))
+
+
+def given_of(message: bytes) -> list[Leased]:
+    """The tasks of a message on the channel `given`."""
+    return _leased(msgpack.unpackb(message, raw=True))
+
+
+def _level(max_level: int, stand: bool) -> Arg:
+    return f"{max_level}+" if stand else max_level
 
 
 def _reason(text: str) -> bytes:

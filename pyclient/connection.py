@@ -28,6 +28,7 @@ from .link import DEFAULT_LIMITS, Arg, Limits, Link
 from .loading import Loadable, load_script
 from .replies import STALE_CODES, code_of, error_of, is_error, no_matter
 from .sentinel import Sentinels
+from .subscription import Subscription
 from .topology import Embedded, Fixed, Topology
 from .wire import Backoff, closed
 from .wires import Role, Wires, as_bytes
@@ -157,6 +158,18 @@ class Connection:
         )
         self._readers.add(reader)
         return reader
+
+    def subscription(
+        self,
+        channel: bytes,
+        *,
+        on_message: Callable[[bytes], None],
+        on_change: Callable[[], None],
+    ) -> Subscription:
+        """A socket of its own for what is published on a channel, while its `listen` runs."""
+        self._check_home()
+        opens = self._open_wires().open_for_reading
+        return Subscription(opens, channel, on_message=on_message, on_change=on_change)
 
     # -- inside ---------------------------------------------------------------------------
 

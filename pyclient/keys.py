@@ -36,6 +36,10 @@ class Keys:
         """Cancels for one worker."""
         return self.base + b"told:" + caller.encode()
 
+    def given(self, caller: str) -> bytes:
+        """The channel on which a worker hears of tasks that are leased to its standing claim."""
+        return self.base + b"given:" + caller.encode()
+
     def wake(self, max_level: int) -> bytes:
         """Hints for idle workers that serve levels up to `max_level`."""
         return self.base + b"wake:%d" % max_level

@@ -29,6 +29,7 @@ _MORE = object()
 _NEVER = math.inf
 _PATIENCE_S = 1.0
 _SECOND_LOOK_S = 0.005
+_PUSHES = (b"message", b"smessage", b"ssubscribe", b"sunsubscribe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,13 @@ class Link(asyncio.Protocol):
         if deadline < self._due:
             self._arm(deadline)
         return future
+
+    def subscribe(self, args: tuple[Arg, ...], on_push: Callable[[list[Any]], None]) -> None:
+        """Send what pushes answer, on a link without calls; from now on they go to `on_push`."""
+        if self._end is not None or self._transport is None:
+            raise self._error(unknown=False)
+        self._on_push = on_push
+        self._transport.write(_pack(args))
 
     async def room(self, deadline: float) -> None:
         """Return when a call may be sent. Raises Unavailable."""
@@ -216,7 +224,7 @@ class Link(asyncio.Protocol):
         """RESP3 marks pushes; RESP2 Pub/Sub messages are known by their first word."""
         if isinstance(reply, hiredis.PushNotification):
             return True
-        return self._on_push is not None and reply[:1] == [b"message"]
+        return self._on_push is not None and reply[0] in _PUSHES if reply else False
 
     def _abort_for(self, reply: object) -> None:
         """What comes unasked is either the server's last words (maxclients) or a broken line."""

@@ -15,8 +15,9 @@ from typing import TypeVar
 from pyclient.commands import Commands, OldCallError
 from pyclient.connection import Backoff
 from pyclient.errors import ConfigError, PeakError, ScriptError, Unavailable
-from pyclient.model import Claimed, Published
+from pyclient.model import Claimed, Leased, Published
 from pyclient.numbered import NumberedCaller
+from pyclient.subscription import Subscription
 from pyclient.sweeper import Sweeper
 
 from .announce import Announcer
@@ -32,6 +33,7 @@ BATCH_BYTES = 256 << 10
 PASS_ON_MS = 260
 """A hint that came when it was of no use is renewed by a sweep, once its gate is open."""
 _PATIENCE_S = 300.0
+_WITHDRAW_S = 1.0
 
 
 class ClaimLoop:
@@ -60,6 +62,9 @@ class ClaimLoop:
         self._drop_answer = drop_answer
         self._waiter: asyncio.Future[None] | None = None
         self._want = True
+        self._stands = 0
+        self._gifts = 0
+        self.given: Subscription | None = None
         self._failing = Backoff(base=0.1, cap=1.0)
         self.sweeper = Sweeper(commands.sweep)
         self.draining = False
@@ -80,6 +85,18 @@ class ClaimLoop:
         elif self._share.free <= 0:
             self.sweeper.note(PASS_ON_MS)
         self.poke()
+
+    def give(self, tasks: Sequence[Leased]) -> None:
+        """Tasks that were leased to the claim that stood."""
+        self._stands = 0
+        self._gifts += 1
+        self._start(tasks, time.monotonic())
+        self.poke()
+
+    def listens(self) -> None:
+        """The channel of `give` is heard from now on, or no longer."""
+        self._stands = 0
+        self.hint()
 
     def drain(self) -> None:
         """Claim no more; end once nothing is left to say."""
@@ -111,9 +128,12 @@ class ClaimLoop:
         elif desk.ended:
             await self._publish()
         elif self.draining:
-            if not desk.busy:
+            if self._stands:
+                await self._withdraw()
+            elif not desk.busy:
                 return False
-            await self._wait()
+            else:
+                await self._wait()
         elif self.recheck:
             self._share.calls()
             await self._announcer.check()
@@ -144,32 +164,60 @@ class ClaimLoop:
 
     async def _claim(self) -> None:
         limit = min(BATCH, self._share.free)
-        caller = self._caller.id
+        stand, gifts, caller = self._may_stand, self._gifts, self._caller.id
         self._share.ask(limit)
         try:
             reply, sent_at = await self._numbered(
-                lambda number: self._commands.claim(caller, number, limit, self._max_level), limit
+                lambda number: self._commands.claim(
+                    caller, number, limit, self._max_level, stand=stand
+                ),
+                limit,
             )
             self._took(reply, limit, sent_at)
+            self._note_stand(stand and gifts == self._gifts, limit, reply)
         finally:
             self._share.answered()
 
     async def _publish(self) -> None:
         desk = self._desk
         batch = _first(desk.ended)
-        limit = 0 if self.draining else min(BATCH, max(0, self._share.free))
-        caller = self._caller.id
+        limit = 0 if self.draining else min(BATCH, max(0, self._share.free - self._stands))
+        stand = limit > 0 and not self._stands and self._may_stand
+        gifts, caller = self._gifts, self._caller.id
         self._share.ask(limit)
         try:
             reply, sent_at = await self._numbered(
-                lambda number: self._commands.publish(caller, number, limit, self._max_level, batch)
+                lambda number: self._commands.publish(
+                    caller, number, limit, self._max_level, batch, stand=stand
+                )
             )
             self._published(batch, reply)
             self._took(reply, limit, sent_at)
+            if stand:
+                self._note_stand(gifts == self._gifts, limit, reply)
         except ScriptError:
             await self._publish_singly(batch)
         finally:
             self._share.answered()
+
+    @property
+    def _may_stand(self) -> bool:
+        return self.given is not None and self.given.active
+
+    def _note_stand(self, stands: bool, limit: int, reply: Claimed | Published) -> None:
+        """How many slots a call has left standing: they are kept for what may be given."""
+        self._stands = limit - len(reply.tasks) if stands and not reply.more else 0
+
+    async def _withdraw(self) -> None:
+        """Let no claim stand; what was given before has been heard of then."""
+        self._stands = 0
+        try:
+            async with asyncio.timeout(_WITHDRAW_S):
+                await self._commands.claim(self._caller.id, 0, 0, self._max_level)
+                if self.given is not None:
+                    await self.given.settle()
+        except (PeakError, TimeoutError) as error:
+            log.warning("a claim goes on standing until it is too old: %s", error)
 
     async def _publish_singly(self, batch: Sequence[Ended]) -> None:
         """A refused batch: the outcome that is at fault must not take the others along."""
@@ -239,15 +287,18 @@ class ClaimLoop:
         self.sweeper.note(reply.next_ms)
         if limit and (reply.more or len(reply.tasks) >= limit):
             self._want = True
+        self._start(reply.tasks, sent_at)
+
+    def _start(self, tasks: Sequence[Leased], sent_at: float) -> None:
         if self.draining:
-            for leased in reply.tasks:
+            for leased in tasks:
                 self._desk.give_back(leased, 0, "its worker stops")
-        elif reply.tasks:
-            self._announcer.leased(len(reply.tasks))
-            fits = self._share.fits(len(reply.tasks))
-            for leased in reply.tasks[fits:]:
+        elif tasks:
+            self._announcer.leased(len(tasks))
+            fits = self._share.fits(len(tasks))
+            for leased in tasks[fits:]:
                 self._desk.give_back(leased, 0, "its worker has no slot free")
-            self._desk.start(reply.tasks[:fits], sent_at)
+            self._desk.start(tasks[:fits], sent_at)
 
 
 def _first(ended: list[Ended]) -> list[Ended]:

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from pyclient.codec import MAX_BYTES
-from pyclient.commands import Commands, scripts
+from pyclient.commands import Commands, given_of, scripts
 from pyclient.connection import Backoff, Connection
 from pyclient.errors import PeakError, Unavailable
 from pyclient.keeper import Keeper
@@ -84,6 +84,7 @@ class Session:
         self.alive_at = time.monotonic()
         self._bodies = LargeBodies(self._conn, keys, max_payload)
         self.desk = self._make_desk(routes, concurrency, state)
+        self._sharded = turns is not None
         self._share = Turn(self.desk, turns)
         self._commands = Commands(self._conn, scripts(), keys)
         self._announcer = Announcer(self._commands, routes.values(), shard, self._conn)
@@ -141,7 +142,7 @@ class Session:
             )
             self._keeper.add(job)
             self._serving = asyncio.create_task(self.loop.serve())
-            await self._attend(self._hints.listen(), self._hints.listen_told())
+            await self._attend(self._hints.listen(), self._hints.listen_told(), *self._hear_gifts())
         finally:
             self._over = True
             for timer in (*self._timers, self._ticker):
@@ -151,6 +152,17 @@ class Session:
         if self._stuck is not None:
             route = self._stuck.route.name
             raise HandlerStuck(f"route {route}: its handler went on past its deadline")
+
+    def _hear_gifts(self) -> list[Coroutine[Any, Any, None]]:
+        """Where slots are shared between shards, or answers wait for replicas, no claim stands."""
+        if self._sharded or self._conn.replicas:
+            return []
+        self.loop.given = self._conn.subscription(
+            self._keys.given(self._caller.id),
+            on_message=lambda message: self.loop.give(given_of(message)),
+            on_change=self.loop.listens,
+        )
+        return [self.loop.given.listen()]
 
     def stop(self) -> None:
         """The first time: finish what runs. Again: hand back everything at once."""

@@ -68,7 +68,7 @@ class Turn:
 
     def fits(self, count: int) -> int:
         """How many of so many that came can be started: others may have come before them."""
-        return count if self._turns is None else min(count, self._turns.left())
+        return min(count, max(0, self._desk.free) if self._turns is None else self._turns.left())
 
     def ask(self, count: int) -> None:
         """So many are being asked for."""

@@ -23,7 +23,7 @@
 -- @replay  by caller number
 -- @cost    O(tasks · log waiting), at most 64 tasks
 -- @include arg caller room lane owner bucket profile late tell wake
--- @lazy    leases_again read_options grant
+-- @lazy    leases_again read_options grant give
 
 local q, caller, number, trim_id
 local BODY = 4608
@@ -156,7 +156,8 @@ local function accept(p, id, body, place, state)
   end
   state.store[2 * n - 1] = id
   state.store[2 * n] = new_record(p, tick, body)
-  taken[n] = { id = id, p = p, tick = tick }
+  taken[n] = q.stands == '' and { id = id, p = p, tick = tick }
+    or { id = id, p = p, tick = tick, flags = 0, attempts = 0, fence = 0, body = body }
 end
 
 -- Ids that live, or that a value is kept for.
@@ -221,7 +222,9 @@ local function store(state)
     q.swept = q.now -- idle is no outage
   end
   redis.call('HSET', q.prefix .. 'tasks', unpack(state.store))
-  enqueue(q, state.taken)
+  if q.stands == '' or q.levels ~= '' or #state.moved > 0 or not give(q, state.taken) then
+    enqueue(q, state.taken)
+  end
   q.lives = true
   for i = 1, #state.taken do
     local id, p = state.taken[i].id, state.taken[i].p

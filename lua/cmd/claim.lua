@@ -7,20 +7,20 @@
 -- @prefix  call: string last numbered call
 -- @arg     caller    id
 -- @arg     number    int 0..9007199254740991
--- @arg     limit     int 1..64
--- @arg     max_level int 0..9
+-- @arg     limit     int 0..64
+-- @arg     max_level level
 -- @return  OK next_ms:int more:int tasks:list
 -- @return  OLD
 -- @error   BADARG BADMODE NEWER OLDER
 -- @replay  by caller number
 -- @cost    O(limit · log waiting), at most 64 tasks and 64 tries
--- @include arg caller lease gate tell wake
+-- @include arg caller lease gate tell wake stand
 -- @lazy    leases_again sweep finish
 
 local caller = caller_arg(ARGV[1])
 local number = int_arg(ARGV[2], 0, 9007199254740991, 'number')
-local limit = int_arg(ARGV[3], 1, 64, 'limit')
-local max_level = int_arg(ARGV[4], 0, 9, 'max_level')
+local limit = int_arg(ARGV[3], 0, 64, 'limit')
+local max_level, stands = level_arg(ARGV[4], 'max_level')
 group_arg(5, 1, 0, 0, 'arguments')
 local q = open_queue(PULL, last_call(caller))
 
@@ -37,6 +37,9 @@ end
 local picked, more = choose(q, limit, max_level)
 lease(q, picked, caller)
 note_idle(q, #picked, limit, more, max_level)
+if stands or q.stands ~= '' then
+  stand(q, caller, stands and more == 0 and limit - #picked or 0, max_level)
+end
 q.claimed = q.now
 wake(q)
 save_routes(q)

@@ -9,7 +9,7 @@
 -- @arg     caller    id
 -- @arg     number    int 0..9007199254740991
 -- @arg     limit     int 0..64
--- @arg     max_level int 0..9
+-- @arg     max_level level
 -- @arg     outcomes  groups 1..64 of id fence word body
 -- @return  OK next_ms:int more:int words:list tasks:list
 -- @return  OLD
@@ -17,7 +17,7 @@
 -- @error   BADARG BADMODE NEWER OLDER
 -- @replay  by caller number
 -- @cost    O((outcomes + limit) · log waiting)
--- @include arg caller lease finish measure tell wake
+-- @include arg caller lease finish measure tell wake stand
 -- @lazy    leases_again grant
 
 local BODY = 4608
@@ -26,7 +26,7 @@ local WORD = { done = true, failed = true }
 local caller = caller_arg(ARGV[1])
 local number = int_arg(ARGV[2], 0, 9007199254740991, 'number')
 local limit = int_arg(ARGV[3], 0, 64, 'limit')
-local max_level = int_arg(ARGV[4], 0, 9, 'max_level')
+local max_level, stands = level_arg(ARGV[4], 'max_level')
 local count = group_arg(5, 4, 1, 64, 'outcomes')
 local args, ids = ARGV, {}
 for i = 1, count do
@@ -96,6 +96,9 @@ else
     lease(q, picked, caller)
   end
   note_idle(q, #picked, limit, more, max_level)
+  if stands then
+    stand(q, caller, more == 0 and limit - #picked or 0, max_level)
+  end
   wake(q)
 end
 note_service(q)

@@ -15,6 +15,14 @@ local function int_arg(text, low, high, name)
   return value
 end
 
+-- A level, and whether a `+` behind it lets what is not got stand.
+local function level_arg(text, name)
+  if text == nil or not text:find('^%d%+?$') then
+    bad(name, 'a digit, and + where the claim may stand')
+  end
+  return text:sub(1, 1) + 0, #text == 2
+end
+
 local function caller_arg(text)
   if not text or #text > 64 or not text:find('^[%w_.~-]+$') then
     bad('caller', '1..64 of [A-Za-z0-9_.~-]')

@@ -14,7 +14,7 @@ local PAUSED, CLOSED = 1, 2
 
 -- All fields of both records at once: a table that grows field by field is copied seven times.
 -- `beside` is the key of a string that is read in one command with the clock, into `q.beside`; the
--- bare prefix, where there is none, is no key of ours.
+-- bare prefix, where there is none, is no key of ours. What follows the clock is `stands`.
 local function read_queue(beside)
   local prefix = KEYS[1]
   local conf = redis.call('HGET', prefix .. 'conf', 'q')
@@ -27,7 +27,7 @@ local function read_queue(beside)
     local word = schema > SCHEMA and 'NEWER' or 'OLDER'
     error({ err = word .. ' the queue has schema ' .. schema .. ', this release knows ' .. SCHEMA })
   end
-  local _, tick, swept, gate, next, grace, kept, claimed, places, admitted, refused, leased, done, failed, expired, cancelled, lost, dead, retried, levels, wakes, cursor, pace =
+  local _, tick, swept, gate, next, grace, kept, claimed, places, admitted, refused, leased, done, failed, expired, cancelled, lost, dead, retried, levels, wakes, cursor, pace, at =
     struct.unpack(CLOCK, clock)
   local us = now_us()
   return {
@@ -71,6 +71,7 @@ local function read_queue(beside)
     wakes = wakes,
     cursor = cursor,
     pace = pace,
+    stands = at > #clock and '' or clock:sub(at),
   }
 end
 
@@ -152,13 +153,18 @@ local function save_queue(q)
       q.cursor,
       #q.pace,
       q.pace
-    )
+    ) .. q.stands
   )
+end
+
+-- The tick that would be the next.
+local function next_tick(q)
+  return q.us > q.tick and q.us or q.tick + 1
 end
 
 -- The first of `count` ticks in a row.
 local function next_ticks(q, count)
-  local first = q.us > q.tick and q.us or q.tick + 1
+  local first = next_tick(q)
   q.tick = first + count - 1
   return first
 end

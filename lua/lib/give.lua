@@ -1,0 +1,58 @@
+-- @include lease
+-- @include stand
+-- New tasks to a claim that stands: leased by the admit that took them, told over Pub/Sub.
+-- A message can be lost, and with it an attempt that nobody made: so only tasks that have another.
+
+-- What `claim` would answer of them, their fences from `first` on.
+local function message_of(tasks, first)
+  local out = {}
+  for i = 1, #tasks do
+    local t, at = tasks[i], 8 * i
+    local p = t.p
+    out[at - 7], out[at - 6], out[at - 5], out[at - 4] = t.id, first + i - 1, 1, p.run_ms
+    out[at - 3], out[at - 2], out[at - 1], out[at] = p.level, p.route, p.tenant, t.body
+  end
+  return cmsgpack.pack(out)
+end
+
+-- The highest level of tasks that may go without a word of whoever gets them; else nil.
+local function level_of(tasks)
+  local level = 0
+  for i = 1, #tasks do
+    local p = tasks[i].p
+    if p.tries < 2 or p.r.cap > 0 then
+      return nil
+    end
+    level = math.max(level, p.level)
+  end
+  return level
+end
+
+-- Whether all of the new tasks are leased to one claim. Who does not listen any more is gone.
+local function give(q, tasks)
+  local level = q.limit == 0 and q.state ~= PAUSED and level_of(tasks)
+  local left, message, taker = {}, nil, nil
+  local stands = level and read_stands(q) or {}
+  for i = 1, #stands do
+    local s = stands[i]
+    if taker or s.slots < #tasks or s.level < level then
+      left[#left + 1] = s
+    else
+      message = message or message_of(tasks, next_tick(q))
+      local heard = redis.pcall('SPUBLISH', q.prefix .. 'given:' .. s.caller, message)
+      taker = type(heard) == 'number' and heard > 0 and s.caller
+    end
+  end
+  if level then
+    write_stands(q, left)
+  end
+  if not taker then
+    return false
+  end
+  for i = 1, #tasks do
+    local r = tasks[i].p.r
+    r.running = r.running + 1
+  end
+  lease(q, tasks, taker)
+  return true
+end

@@ -2,4 +2,4 @@
 std = 'lua51'
 -- Bundles are stripped of indentation; stylua holds the width of the files.
 max_line_length = false
-read_globals = { 'redis', 'bit', 'cmsgpack', 'struct', 'KEYS', 'ARGV' }
+read_globals = { 'redis', 'bit', 'struct', 'KEYS', 'ARGV' }

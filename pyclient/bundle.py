@@ -17,7 +17,7 @@ from .errors import ConfigError
 
 _KNOWN = set(
     """and break do else elseif end false for function if in local nil not or repeat return then
-    true until while redis struct cmsgpack bit KEYS ARGV math string table tonumber tostring type unpack
+    true until while redis struct bit KEYS ARGV math string table tonumber tostring type unpack
     pairs ipairs next select error""".split()
 )
 _TOP_FUNCTION = re.compile(r"local function (\w+)\(")

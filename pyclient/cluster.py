@@ -17,8 +17,10 @@ from typing import Any
 from .address import Address, Endpoint
 from .dial import Greeting, dial
 from .errors import PeakError, Unavailable
-from .link import Limits, Link
-from .replies import error_of, is_error, text_of
+from .kept import keep
+from .link import Arg, Limits, Link
+from .loading import Loadable, load_script
+from .replies import code_of, error_of, is_error, no_matter, text_of
 
 SLOTS = 16384
 _MAP_S = 1.0
@@ -151,6 +153,25 @@ class Cluster:
         if not ranges:
             raise Unavailable(f"{node} knows no slots", code="CLUSTERDOWN")
         return ranges
+
+
+async def ask_once(
+    link: Link, command: tuple[Arg, ...], deadline: float, script: Loadable | None, kept: int
+) -> Any:
+    """Send to the node that imports the slot: ASKING counts for the next command only."""
+    reply: Any = None
+    for _ in range(2):
+        seen = link.sent
+        link.send((b"ASKING",), deadline).add_done_callback(no_matter)
+        reply = await link.send(command, deadline)
+        if not is_error(reply):
+            if kept:
+                await keep(link, kept, b"")
+            return reply
+        if code_of(reply) != "NOSCRIPT" or script is None:
+            break
+        await load_script(link, script, seen, deadline)
+    raise error_of(reply)
 
 
 def _range_of(row: list[Any], asked: Endpoint) -> tuple[int, int, Endpoint]:

@@ -10,8 +10,6 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import msgpack
-
 from .errors import PeakError
 from .keys import Keys
 from .model import (
@@ -90,7 +88,7 @@ class Commands:
         self, caller: str, number: int, limit: int, max_level: int, *, stand: bool = False
     ) -> Claimed:
         """Lease up to `limit` tasks; what is not got may `stand`."""
-        reply = await self._call("claim", (caller, number, limit, _level(max_level, stand)))
+        reply = await self._call("claim", (caller, number, limit, _level(max_level, stand=stand)))
         return Claimed(reply[1], reply[2] == 1, _leased(reply[3]))
 
     async def publish(
@@ -105,7 +103,7 @@ class Commands:
         stand: bool = False,
     ) -> Published:
         """End leases with (id, fence, done|failed, body), and go on with the next."""
-        args: list[Arg] = [caller, number, limit, _level(max_level, stand)]
+        args: list[Arg] = [caller, number, limit, _level(max_level, stand=stand)]
         for outcome in outcomes:
             args += outcome
         reply = await self._call("publish", args)
@@ -212,12 +210,7 @@ class Commands:
         return Told(reply[1], False, _words(reply[2]))
 
 
-def given_of(message: bytes) -> list[Leased]:
-    """The tasks of a message on the channel `given`."""
-    return _leased(msgpack.unpackb(message, raw=True))
-
-
-def _level(max_level: int, stand: bool) -> Arg:
+def _level(max_level: int, *, stand: bool) -> Arg:
     return f"{max_level}+" if stand else max_level
 
 

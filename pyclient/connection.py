@@ -20,13 +20,13 @@ import hiredis
 
 from .address import Address, parse
 from .blocking import Reader
-from .cluster import Cluster, redirect_of
+from .cluster import Cluster, ask_once, redirect_of
 from .errors import ConfigError, Unavailable
-from .kept import ask_kept, keep, tells
+from .kept import ask_kept, tells
 from .keys import mark_of
 from .link import DEFAULT_LIMITS, Arg, Limits, Link
 from .loading import Loadable, load_script
-from .replies import STALE_CODES, code_of, error_of, is_error, no_matter
+from .replies import STALE_CODES, code_of, error_of
 from .sentinel import Sentinels
 from .subscription import Subscription
 from .topology import Embedded, Fixed, Topology
@@ -205,7 +205,7 @@ class Connection:
             elif code == "ASK" and wires.topology.sole is None:
                 _, endpoint = redirect_of(reply, wires.topology.place(as_bytes(key)))
                 other = await wires.wire_to(endpoint, role).get(deadline)
-                return await _ask_once(other, command, deadline, script, kept)
+                return await ask_once(other, command, deadline, script, kept)
             elif code != "MOVED" or not self._follow(reply, wires.topology, key):
                 if code in STALE_CODES:
                     wires.wire(key, role).drop(link, code)
@@ -283,23 +283,4 @@ def _topology(address: Address, limits: Limits) -> Topology:
     return Fixed(address, limits)
 
 
-async def _ask_once(
-    link: Link, command: tuple[Arg, ...], deadline: float, script: Loadable | None, kept: int
-) -> Any:
-    """Send to the node that imports the slot: ASKING counts for the next command only."""
-    reply: Any = None
-    for _ in range(2):
-        seen = link.sent
-        link.send((b"ASKING",), deadline).add_done_callback(no_matter)
-        reply = await link.send(command, deadline)
-        if not is_error(reply):
-            if kept:
-                await keep(link, kept, b"")
-            return reply
-        if code_of(reply) != "NOSCRIPT" or script is None:
-            break
-        await load_script(link, script, seen, deadline)
-    raise error_of(reply)
-
-
-__all__ = ["Backoff", "Connection", "Limits", "Loadable", "Reader", "parse_address"]
+__all__ = ["Backoff", "Connection", "Limits", "Loadable", "Reader", "Subscription", "parse_address"]

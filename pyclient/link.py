@@ -22,11 +22,10 @@ from .replies import error_of
 
 Arg: TypeAlias = str | bytes | int | float | memoryview
 """What a command may be made of. bool and None are not among them: say what you mean."""
-
+OnPush: TypeAlias = Callable[[list[Any]], None] | None
 # The stub of hiredis 3.5 types a command as a tuple of one.
 _pack = cast(Callable[[tuple[Arg, ...]], bytes], hiredis.pack_command)
-_MORE = object()
-_NEVER = math.inf
+_MORE, _NEVER = object(), math.inf
 _PATIENCE_S = 1.0
 _SECOND_LOOK_S = 0.005
 _PUSHES = (b"message", b"smessage", b"ssubscribe", b"sunsubscribe")
@@ -48,15 +47,10 @@ DEFAULT_LIMITS = Limits()
 class Link(asyncio.Protocol):
     """The protocol of one socket. Made by `dial.dial`, which also shakes hands.
 
-    `on_push` takes what the server sends unasked (Pub/Sub, RESP3 pushes); `on_end` is called once.
+    `on_push` takes what comes unasked (Pub/Sub, RESP3 pushes); `on_end` is called once.
     """
 
-    def __init__(
-        self,
-        *,
-        limits: Limits = DEFAULT_LIMITS,
-        on_push: Callable[[list[Any]], None] | None = None,
-    ) -> None:
+    def __init__(self, *, limits: Limits = DEFAULT_LIMITS, on_push: OnPush = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._limits = limits
         self._on_push = on_push
@@ -120,12 +114,11 @@ class Link(asyncio.Protocol):
             self._arm(deadline)
         return future
 
-    def subscribe(self, args: tuple[Arg, ...], on_push: Callable[[list[Any]], None]) -> None:
-        """Send what pushes answer, on a link without calls; from now on they go to `on_push`."""
-        if self._end is not None or self._transport is None:
-            raise self._error(unknown=False)
+    def subscribe(self, args: tuple[Arg, ...], on_push: OnPush) -> None:
+        """Send what pushes answer, on a link without calls; they go to `on_push` from now on."""
         self._on_push = on_push
-        self._transport.write(_pack(args))
+        self.send(args, _NEVER)
+        self._pending.pop()
 
     async def room(self, deadline: float) -> None:
         """Return when a call may be sent. Raises Unavailable."""
@@ -224,7 +217,7 @@ class Link(asyncio.Protocol):
         """RESP3 marks pushes; RESP2 Pub/Sub messages are known by their first word."""
         if isinstance(reply, hiredis.PushNotification):
             return True
-        return self._on_push is not None and reply[0] in _PUSHES if reply else False
+        return self._on_push is not None and reply[:1] != [] and reply[0] in _PUSHES
 
     def _abort_for(self, reply: object) -> None:
         """What comes unasked is either the server's last words (maxclients) or a broken line."""

@@ -80,7 +80,10 @@ class Subscription:
 
     def _heard(self, push: list[Any]) -> None:
         if push[0] == b"smessage":
-            self._on_message(push[2])
+            try:
+                self._on_message(push[2])
+            except ValueError as error:  # anybody who may write to Redis may publish
+                log.error("a message on %r can't be read: %s", self._channel, error)
         elif push[0] == b"sunsubscribe" and self._link is not None:
             self._link.abort("the slot of this channel has moved")
 

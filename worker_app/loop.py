@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from pyclient.commands import Commands, OldCallError
-from pyclient.connection import Backoff
+from pyclient.connection import Backoff, Connection
 from pyclient.errors import ConfigError, PeakError, ScriptError, Unavailable
 from pyclient.model import Claimed, Leased, Published
 from pyclient.numbered import NumberedCaller
-from pyclient.subscription import Subscription
 from pyclient.sweeper import Sweeper
 
 from .announce import Announcer
 from .desk import Desk, Ended
 from .hints import Hints
+from .standing import Standing
 from .turns import Turn
 
 log = logging.getLogger("worker_app.loop")
@@ -33,7 +33,6 @@ BATCH_BYTES = 256 << 10
 PASS_ON_MS = 260
 """A hint that came when it was of no use is renewed by a sweep, once its gate is open."""
 _PATIENCE_S = 300.0
-_WITHDRAW_S = 1.0
 
 
 class ClaimLoop:
@@ -62,9 +61,7 @@ class ClaimLoop:
         self._drop_answer = drop_answer
         self._waiter: asyncio.Future[None] | None = None
         self._want = True
-        self._stands = 0
-        self._gifts = 0
-        self.given: Subscription | None = None
+        self.standing = Standing()
         self._failing = Backoff(base=0.1, cap=1.0)
         self.sweeper = Sweeper(commands.sweep)
         self.draining = False
@@ -86,17 +83,9 @@ class ClaimLoop:
             self.sweeper.note(PASS_ON_MS)
         self.poke()
 
-    def give(self, tasks: Sequence[Leased]) -> None:
-        """Tasks that were leased to the claim that stood."""
-        self._stands = 0
-        self._gifts += 1
-        self._start(tasks, time.monotonic())
-        self.poke()
-
-    def listens(self) -> None:
-        """The channel of `give` is heard from now on, or no longer."""
-        self._stands = 0
-        self.hint()
+    def listen(self, conn: Connection, channel: bytes) -> Coroutine[Any, Any, None]:
+        """From now on claims may stand; to be run beside `serve`."""
+        return self.standing.listen(conn, channel, self._given, on_change=self.hint)
 
     def drain(self) -> None:
         """Claim no more; end once nothing is left to say."""
@@ -128,8 +117,8 @@ class ClaimLoop:
         elif desk.ended:
             await self._publish()
         elif self.draining:
-            if self._stands:
-                await self._withdraw()
+            if self.standing.slots:
+                await self.standing.withdraw(self._commands, self._caller.id, self._max_level)
             elif not desk.busy:
                 return False
             else:
@@ -164,7 +153,7 @@ class ClaimLoop:
 
     async def _claim(self) -> None:
         limit = min(BATCH, self._share.free)
-        stand, gifts, caller = self._may_stand, self._gifts, self._caller.id
+        stand, caller = self.standing.asks(), self._caller.id
         self._share.ask(limit)
         try:
             reply, sent_at = await self._numbered(
@@ -174,16 +163,18 @@ class ClaimLoop:
                 limit,
             )
             self._took(reply, limit, sent_at)
-            self._note_stand(stand and gifts == self._gifts, limit, reply)
+            if stand:
+                self.standing.answered(limit, reply)
         finally:
             self._share.answered()
 
     async def _publish(self) -> None:
         desk = self._desk
         batch = _first(desk.ended)
-        limit = 0 if self.draining else min(BATCH, max(0, self._share.free - self._stands))
-        stand = limit > 0 and not self._stands and self._may_stand
-        gifts, caller = self._gifts, self._caller.id
+        kept = self.standing.slots
+        limit = 0 if self.draining else min(BATCH, max(0, self._share.free - kept))
+        stand = limit > 0 and not kept and self.standing.asks()
+        caller = self._caller.id
         self._share.ask(limit)
         try:
             reply, sent_at = await self._numbered(
@@ -194,30 +185,11 @@ class ClaimLoop:
             self._published(batch, reply)
             self._took(reply, limit, sent_at)
             if stand:
-                self._note_stand(gifts == self._gifts, limit, reply)
+                self.standing.answered(limit, reply)
         except ScriptError:
             await self._publish_singly(batch)
         finally:
             self._share.answered()
-
-    @property
-    def _may_stand(self) -> bool:
-        return self.given is not None and self.given.active
-
-    def _note_stand(self, stands: bool, limit: int, reply: Claimed | Published) -> None:
-        """How many slots a call has left standing: they are kept for what may be given."""
-        self._stands = limit - len(reply.tasks) if stands and not reply.more else 0
-
-    async def _withdraw(self) -> None:
-        """Let no claim stand; what was given before has been heard of then."""
-        self._stands = 0
-        try:
-            async with asyncio.timeout(_WITHDRAW_S):
-                await self._commands.claim(self._caller.id, 0, 0, self._max_level)
-                if self.given is not None:
-                    await self.given.settle()
-        except (PeakError, TimeoutError) as error:
-            log.warning("a claim goes on standing until it is too old: %s", error)
 
     async def _publish_singly(self, batch: Sequence[Ended]) -> None:
         """A refused batch: the outcome that is at fault must not take the others along."""
@@ -288,6 +260,10 @@ class ClaimLoop:
         if limit and (reply.more or len(reply.tasks) >= limit):
             self._want = True
         self._start(reply.tasks, sent_at)
+
+    def _given(self, tasks: Sequence[Leased]) -> None:
+        self._start(tasks, time.monotonic())
+        self.poke()
 
     def _start(self, tasks: Sequence[Leased], sent_at: float) -> None:
         if self.draining:

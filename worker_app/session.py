@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from pyclient.codec import MAX_BYTES
-from pyclient.commands import Commands, given_of, scripts
+from pyclient.commands import Commands, scripts
 from pyclient.connection import Backoff, Connection
 from pyclient.errors import PeakError, Unavailable
 from pyclient.keeper import Keeper
@@ -142,7 +142,10 @@ class Session:
             )
             self._keeper.add(job)
             self._serving = asyncio.create_task(self.loop.serve())
-            await self._attend(self._hints.listen(), self._hints.listen_told(), *self._hear_gifts())
+            others = [self._hints.listen(), self._hints.listen_told()]
+            if not self._sharded and not self._conn.replicas:
+                others.append(self.loop.listen(self._conn, self._keys.given(self._caller.id)))
+            await self._attend(*others)
         finally:
             self._over = True
             for timer in (*self._timers, self._ticker):
@@ -152,17 +155,6 @@ class Session:
         if self._stuck is not None:
             route = self._stuck.route.name
             raise HandlerStuck(f"route {route}: its handler went on past its deadline")
-
-    def _hear_gifts(self) -> list[Coroutine[Any, Any, None]]:
-        """Where slots are shared between shards, or answers wait for replicas, no claim stands."""
-        if self._sharded or self._conn.replicas:
-            return []
-        self.loop.given = self._conn.subscription(
-            self._keys.given(self._caller.id),
-            on_message=lambda message: self.loop.give(given_of(message)),
-            on_change=self.loop.listens,
-        )
-        return [self.loop.given.listen()]
 
     def stop(self) -> None:
         """The first time: finish what runs. Again: hand back everything at once."""

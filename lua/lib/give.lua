@@ -3,16 +3,19 @@
 -- New tasks to a claim that stands: leased by the admit that took them, told over Pub/Sub.
 -- A message can be lost, and with it an attempt that nobody made: so only tasks that have another.
 
--- What `claim` would answer of them, their fences from `first` on.
+-- A line for each task, an empty one, and the bodies one behind the other.
 local function message_of(tasks, first)
-  local out = {}
+  local lines, bodies, told = {}, {}, {}
   for i = 1, #tasks do
-    local t, at = tasks[i], 8 * i
+    local t = tasks[i]
     local p = t.p
-    out[at - 7], out[at - 6], out[at - 5], out[at - 4] = t.id, first + i - 1, 1, p.run_ms
-    out[at - 3], out[at - 2], out[at - 1], out[at] = p.level, p.route, p.tenant, t.body
+    if not told[p] then
+      told[p] = (' %.0f %d %s %s '):format(p.run_ms, p.level, p.route, p.tenant)
+    end
+    lines[i] = t.id .. told[p] .. #t.body
+    bodies[i] = t.body
   end
-  return cmsgpack.pack(out)
+  return ('%.0f\n'):format(first) .. table.concat(lines, '\n') .. '\n\n' .. table.concat(bodies)
 end
 
 -- The highest level of tasks that may go without a word of whoever gets them; else nil.

@@ -23,8 +23,8 @@ _QUOTED = re.compile(r"'([A-Z]{3,})'")
 # Of the words in capitals that stand in a script, those that are commands.
 _COMMANDS = set(
     """DEL EXISTS GET HDEL HEXISTS HGET HGETALL HINCRBY HLEN HMGET HRANDFIELD HSET INCRBY LLEN
-    LPOP LPUSH LRANGE LTRIM MGET PEXPIRE PTTL RPUSH SET SPUBLISH TIME UNLINK XADD XINFO XLEN XRANGE XTRIM
-    ZADD ZCARD ZCOUNT ZINCRBY ZPOPMIN ZRANGE ZRANGEBYSCORE ZRANK ZREM ZREMRANGEBYRANK
+    LPOP LPUSH LRANGE LTRIM MGET PEXPIRE PTTL RPUSH SET SPUBLISH TIME UNLINK XADD XINFO XLEN XRANGE
+    XTRIM ZADD ZCARD ZCOUNT ZINCRBY ZPOPMIN ZRANGE ZRANGEBYSCORE ZRANK ZREM ZREMRANGEBYRANK
     ZREMRANGEBYSCORE ZREVRANGE ZSCAN ZSCORE""".split()
 )
 
@@ -58,7 +58,9 @@ ROLES = {
         tuple(_GATEWAY),
         (*_CALL, *_BODIES, "xread", "xtrim"),
     ),
-    "worker": Role("leases work and answers it", tuple(_WORKER), (*_CALL, *_BODIES, "blpop")),
+    "worker": Role(
+        "leases work and answers it", tuple(_WORKER), (*_CALL, *_BODIES, "blpop", "ssubscribe")
+    ),
     "operator": Role(
         "peakshaver queue, dead and doctor",
         tuple(_OPERATOR),
@@ -106,7 +108,7 @@ def _password(args: argparse.Namespace) -> str:
 
 def rules(role: str, prefix: str) -> list[str]:
     """The rules of a role, without a password: the words of ACL SETUSER."""
-    keys = [f"~{prefix}:*"] if ROLES[role].scripts else []
+    keys = [f"~{prefix}:*", f"&{prefix}:*"] if ROLES[role].scripts else []
     return [
         "reset",
         "on",

@@ -19,6 +19,7 @@ TYPES = {
     "id": "22 characters of A-Z a-z 0-9 _ -",
     "name": "1..64 characters of A-Z a-z 0-9 _ . ~ / % @ + -",
     "int": "decimal digits, no sign, no space",
+    "level": "one digit, with + behind it where what the claim does not get may stand",
     "word": "one of `words`",
     "stream-id": "an id of a Redis stream, or 0",
     "list": "an int `min`..`max`, then so many times the arguments of `each`",
@@ -87,11 +88,12 @@ def argument(script: str, name: str, rule: str) -> dict[str, Any]:
         return {"name": name, "type": "int", **_range(match)}
     if match := _WORD.fullmatch(rule):
         return {"name": name, "type": "word", "words": match[1].split("|")}
-    if rule in ("id", "name", "stream-id"):
+    if rule in ("id", "level", "name", "stream-id"):
         kind = "caller" if name == "caller" else rule
         return {"name": name, "type": kind}
     raise ConfigError(
-        f"lua/cmd/{script}.lua: @arg {name} {rule!r}: expected id, name, stream-id, word A|B, "
+        f"lua/cmd/{script}.lua: @arg {name} {rule!r}: expected id, level, name, stream-id, "
+        "word A|B, "
         "int A..B, int A..B, then NAMES each, or groups A..B of NAMES"
     )
 

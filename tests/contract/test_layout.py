@@ -27,7 +27,7 @@ ROWS = """
     codec entry link embedded numbered settings profiles commands
     kept deadlines
     crossing blocking dial loading positions server_check wire live
-    cluster topology inbox
+    cluster topology inbox subscription
     cancels sentinel watching
     wires
     connection
@@ -64,7 +64,7 @@ NOT_BY_THE_CLIENT = """fastapi starlette uvicorn aiohttp typer rich jinja2 valke
 SPELLS_KEYS = ("pyclient/keys.py", "pyclient/cli/keyspace.py", "pyclient/cli/audit/")
 KEY = re.compile(
     r"(?:^|\}:)(?:tasks|wait|ready|lanes|leases|run|due|routes|places|inbox|call|result|watch|body"
-    r"|same|bucket|wake|told|dead|conf|clock|service)(?::|$)|:\{$|^\}:"
+    r"|same|bucket|wake|told|given|dead|conf|clock|service)(?::|$)|:\{$|^\}:"
 )
 FILE_LINES, FUNCTION_LINES = 300, 40
 SCENARIO_LINES = 50  # a test may be a longer story

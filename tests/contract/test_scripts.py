@@ -22,7 +22,7 @@ LUA = "\n".join(one.read_text(encoding="utf-8") for one in (ROOT / "lua").rglob(
 each = pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 # `id` is a builtin, so the method says what kind of id; how replies are read is Python's business.
 RENAMED = {"place_id": "id"}
-OURS = {"hold"}
+OURS = {"hold", "stand"}
 # Groups that the page tells in a table of their own.
 IN_A_TABLE = {"profiles", "buckets"}
 

@@ -37,6 +37,7 @@ def word(name: str, value: str) -> Part:
 
 CALLER = Part("caller", "g0", "caller", named="caller")
 NUMBER = integer("number", 0, 0, BIG)
+MAX_LEVEL = Part("max_level", "9+", "level", named="max_level")
 LEASE = [Part("id", task_id(1), "id", named="id"), integer("fence", 7, 0, BIG)]
 BUCKET = [
     Part("name", "all", "name", named="bucket"),
@@ -71,7 +72,7 @@ CALLS: dict[str, list[Part]] = {
     ],
     "attach": [CALLER, LEASE[0]],
     "cancel": [CALLER, NUMBER, word("reason", "expired"), LEASE[0]],
-    "claim": [CALLER, NUMBER, integer("limit", 1, 1, 64), integer("max_level", 9, 0, 9)],
+    "claim": [CALLER, NUMBER, integer("limit", 1, 0, 64), MAX_LEVEL],
     "configure": [Part("name", "limit", "setting"), Part("value", "7", "limit", named="limit")],
     "fetch": [word("what", "state"), LEASE[0]],
     "gauge": [],
@@ -89,7 +90,7 @@ CALLS: dict[str, list[Part]] = {
         CALLER,
         NUMBER,
         integer("limit", 0, 0, 64),
-        integer("max_level", 9, 0, 9),
+        MAX_LEVEL,
         *LEASE,
         word("word", "done"),
         Part("body", "", "any"),
@@ -141,6 +142,7 @@ BAD: dict[str, Callable[[Part], list[Any]]] = {
     "id": lambda _: ["", "x" * 21, "x" * 23, "x" * 21 + "{", "x" * 21 + "\0", "x" * 10_000_000],
     "index": lambda _: ["", "0", "2", "-1", "x", "1.5", "nan"],
     "int": _integers,
+    "level": lambda _: ["", "+", "x", "10", "-1", "9++", "9 ", " 9", "+9", "9+1", "9-", "9\0"],
     "limit": lambda _: ["", "-1", "x", "1000001", "1.5", "nan"],
     "name": lambda part: ["", *_names(part)],
     "options": _options,

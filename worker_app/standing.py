@@ -1,0 +1,89 @@
+"""A claim that stands: slots for which Redis may lease to this worker what comes next.
+
+A worker that got less than it asked for lets the rest of its claim stand, and hears of what is
+leased to it on a channel of its own: of two calls and a wait for a hint nothing is left. What
+stands in Redis is its own affair, this is what the worker believes of it: kept are so many slots.
+A wrong belief costs a call more or a task handed back, never a slot too many in use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from pyclient.commands import Commands
+from pyclient.connection import Connection, Subscription
+from pyclient.errors import PeakError
+from pyclient.model import Claimed, Leased, Published
+
+log = logging.getLogger("worker_app.standing")
+
+_WITHDRAW_S = 1.0
+
+
+class Standing:
+    """`slots` are kept for what may be given. Without a subscription nothing ever stands."""
+
+    def __init__(self) -> None:
+        self.slots = 0
+        self._subscription: Subscription | None = None
+        self._given = self._given_before = 0
+
+    def listen(
+        self,
+        conn: Connection,
+        channel: bytes,
+        on_given: Callable[[Sequence[Leased]], None],
+        *,
+        on_change: Callable[[], None],
+    ) -> Coroutine[Any, Any, None]:
+        """Hear what is given; `on_change` is told when that is so, and when it is no longer."""
+
+        def heard(message: bytes) -> None:
+            tasks = given_of(message)
+            self._given += 1
+            self.slots = 0  # each claim is answered once at most
+            on_given(tasks)
+
+        def changed() -> None:
+            self.slots = 0
+            on_change()
+
+        self._subscription = conn.subscription(channel, on_message=heard, on_change=changed)
+        return self._subscription.listen()
+
+    def asks(self) -> bool:
+        """A claim is made now: whether it may stand."""
+        self._given_before = self._given
+        return self._subscription is not None and self._subscription.active
+
+    def answered(self, limit: int, reply: Claimed | Published) -> None:
+        """It got less than `limit`; if something was given meanwhile, it stands no longer."""
+        overtaken = self._given != self._given_before
+        self.slots = 0 if overtaken or reply.more else limit - len(reply.tasks)
+
+    async def withdraw(self, commands: Commands, caller: str, max_level: int) -> None:
+        """Let no claim stand; what was given before has been heard of then."""
+        self.slots = 0
+        try:
+            async with asyncio.timeout(_WITHDRAW_S):
+                await commands.claim(caller, 0, 0, max_level)
+                if self._subscription is not None:
+                    await self._subscription.settle()
+        except (PeakError, TimeoutError) as error:
+            log.warning("a claim goes on standing until it is too old: %s", error)
+
+
+def given_of(message: bytes) -> list[Leased]:
+    """The tasks of a message: their fences rise from the first line on, bodies come last."""
+    head, _, bodies = message.partition(b"\n\n")
+    first, *lines = head.decode().split("\n")
+    tasks, at = [], 0
+    for fence, line in enumerate(lines, int(first)):
+        task_id, run_ms, level, route, tenant, size = line.split(" ")
+        body = bodies[at : at + int(size)]
+        at += int(size)
+        tasks.append(Leased(task_id, fence, 1, int(run_ms), int(level), route, tenant, body))
+    return tasks

@@ -29,6 +29,9 @@ local redis = { call = function(...)
   local answer = call(...)
   if not answer[1] then error({ err = answer[2] }, 0) end
   return answer[2]
+end, pcall = function(...)
+  local answer = call(...)
+  return answer[1] and answer[2] or { err = answer[2] }
 end }
 local chunk = assert(loadstring(text, '=' .. name))
 setfenv(chunk, setmetatable({ redis = redis, struct = struct, KEYS = keys, ARGV = argv },

@@ -18,6 +18,35 @@ from .rig import task_id
 Make = Callable[[], Stories]
 
 
+def standing(make: Make) -> None:
+    """Claims that stand: too small, too low, unheard, too old, one too many, and answered."""
+    line = make()
+    line.start("pull", lease_ms=60_000)
+    line.attach("g0")
+    line.attach("g1")
+    heard = line.client.pubsub()
+    heard.ssubscribe(PREFIX + "given:w9")
+    for name, limit, level in (
+        ("w1", 1, "9+"),
+        ("w2", 64, "2+"),
+        ("w3", 64, "9+"),
+        ("w9", 3, "9+"),
+    ):
+        line.raw("claim", name, 0, limit, level)
+    _raw_admit(line, [("r", 3), ("r", 3)], 700)
+    _raw_admit(line, [("r", 3)], 710, attempts=1)
+    leases = line.raw("claim", "w9", 0, 3, "9+")[3]
+    line.raw("publish", "w9", 0, 2, "9+", leases[0], leases[1], "done", "")
+    line.tick(20_000)
+    _raw_admit(line, [("r", 3)], 720)
+    line.raw("claim", "w9", 0, 3, 9)
+    for n in range(18):
+        line.raw("claim", f"v{n}", 0, 1, "9+")
+    line.raw("claim", "v3", 0, 0, 9)
+    heard.close()
+    line.client.flushall()
+
+
 def bounds(make: Make) -> None:
     """Raw: more than 64 of everything, lanes beyond a window, a full cemetery."""
     line = make()
@@ -104,11 +133,13 @@ def _raw_attach(line: Stories) -> None:
     line.client.pexpire(PREFIX + "inbox:g0", 600_000)  # real time must not end it
 
 
-def _raw_admit(line: Stories, kinds: list[tuple[str, int]], first: int, mode: str = "pull") -> None:
+def _raw_admit(
+    line: Stories, kinds: list[tuple[str, int]], first: int, mode: str = "pull", attempts: int = 2
+) -> None:
     profiles = list(dict.fromkeys(kinds))
     args: list[Any] = [mode, 0, 0, len(profiles)]
     for route, level in profiles:
-        args += [level, route, "", 60_000, 900, 0, 2, 0, ""]
+        args += [level, route, "", 60_000, 900, 0, attempts, 0, ""]
     for n, kind in enumerate(kinds):
         args += [profiles.index(kind) + 1, task_id(first + n), "x"]
     line.raw("admit", "g0", 0, *args)
@@ -160,4 +191,4 @@ def _refused(line: Stories, verb: str, args: list[Any]) -> None:
         line.raw(verb, *args)
 
 
-RAW = (bounds, orphans_of_all_kinds, cascade, refusals)
+RAW = (bounds, standing, orphans_of_all_kinds, cascade, refusals)

@@ -33,12 +33,14 @@ _CONSTANT = re.compile(
 
 
 class Row(NamedTuple):
-    """A line of a bundle; `owner` is the function that it is part of, at the top of its file."""
+    """A line of a bundle; `owner` is the function that it is part of, at the top of its file, and
+    `inside` the lazy one that it stands in."""
 
     file: str
     number: int
     code: str
     owner: str = ""
+    inside: str = ""
 
 
 def code_of(label: str, file: Path) -> Iterator[Row]:
@@ -75,6 +77,43 @@ def without_idle(rows: list[Row]) -> list[Row]:
             return [row for row in rows if row.owner in named]
         for one in idle:
             del named[one]
+
+
+def moved_inside(rows: list[Row]) -> list[Row]:
+    """With functions that lazy ones alone name inside of these, of each that needs them: so they
+    are created with it, when it is called."""
+    outer: dict[str, list[Row]] = {}
+    inner: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.inside:
+            inner.setdefault(row.inside, []).append(row)
+        else:
+            outer.setdefault(row.owner, []).append(row)
+    eager = _needed(outer, outer.get("", []))
+    apart = {name: part for name, part in outer.items() if name and name not in eager}
+    found: list[Row] = []
+    for row in rows:
+        if row.inside:
+            found.append(row)
+            if row is inner[row.inside][0]:
+                needed = _needed(apart, inner[row.inside])
+                mine = [one for one in rows if not one.inside and one.owner in needed]
+                found += [one._replace(inside=row.inside) for one in mine]
+        elif row.owner not in apart:
+            found.append(row)
+    return found
+
+
+def _needed(functions: dict[str, list[Row]], rows: list[Row]) -> set[str]:
+    """Which of the functions these lines name, and what they name in turn."""
+    found: set[str] = set()
+    ahead = [rows]
+    while ahead:
+        names = set().union(*(_names(row.code) for row in ahead.pop()))
+        new = (names & functions.keys()) - found
+        found |= new
+        ahead += [functions[name] for name in new]
+    return found
 
 
 def with_constants(rows: list[Row]) -> list[Row]:

@@ -15,11 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .bundle import Row, code_of, refuse_globals, with_constants, without_idle
+from .bundle import Row, code_of, moved_inside, refuse_globals, with_constants, without_idle
 from .errors import ConfigError
 
 _TAG = re.compile(r"^-- @(\w+)\s+(.*\S)\s*$")
 _SOURCE = re.compile(r"(?:user_script|@user_script)[:\s](\d+)")
+_BEGIN = "local function "
 _FLAGS = {"write": "#!lua flags=allow-oom", "grow": "#!lua", "read": "#!lua flags=no-writes"}
 
 
@@ -135,7 +136,8 @@ def read_header(path: Path) -> Header:
 def _bundle(path: Path, root: Path, overrides: Mapping[str, Path]) -> Script:
     header = read_header(path)
     rows = [Row(f"cmd/{path.name}", 1, _FLAGS[header.kind])]
-    rows += with_constants(without_idle([*_Bundler(path, header, root, overrides).rows()]))
+    found = without_idle([*_Bundler(path, header, root, overrides).rows()])
+    rows += with_constants(moved_inside(found))
     lines = [row.code for row in rows]
     places = [(row.file, row.number) for row in rows]
     text = ("\n".join(lines) + "\n").encode()
@@ -149,7 +151,7 @@ class _Bundler:
 
     Each function of a bundle costs each call its creation, used or not. What a command seldom
     needs it names as `@lazy`: such an include is put, with all that nobody else needs, inside of
-    its one function, the one that bears its name, and is created when that is called.
+    its last function, and is created when that is called first.
     """
 
     def __init__(
@@ -200,13 +202,16 @@ class _Bundler:
         yield from self._wrapped(name, rows)
 
     def _wrapped(self, name: str, rows: list[Row]) -> Iterator[Row]:
-        begin = f"local function {name}("
-        entry = next((row for row in reversed(rows) if row.code.startswith(begin)), None)
+        entry = next((row for row in reversed(rows) if row.code.startswith(_BEGIN)), None)
         if entry is None:
-            raise ConfigError(f"lua/lib/{name}.lua: expected '{begin}…)', since it is lazy")
-        yield Row(entry.file, entry.number, f"{begin}...)")
+            raise ConfigError(f"lua/lib/{name}.lua: expected a function, since it is lazy")
+        called = entry.code.removeprefix(_BEGIN).partition("(")[0]
+        yield Row(entry.file, entry.number, f"{_BEGIN}{called}(...)", inside=name)
         for row in rows:
-            code = row.code if row is not entry else entry.code.replace(name, "now", 1)
-            yield row._replace(code=code, owner="" if row.owner == name else row.owner)
-        yield Row(entry.file, entry.number, "return now(...)")
-        yield Row(entry.file, entry.number, "end")
+            code = row.code if row is not entry else entry.code.replace(called, "made", 1)
+            owner = "" if row.owner == called else row.owner
+            yield row._replace(code=code, owner=owner, inside=name)
+        # The name stands for what was made from now on: who calls it again pays nothing.
+        yield Row(entry.file, entry.number, f"{called} = made", inside=name)
+        yield Row(entry.file, entry.number, "return made(...)", inside=name)
+        yield Row(entry.file, entry.number, "end", inside=name)

@@ -22,8 +22,8 @@
 -- @error   BADARG BADMODE NEWER OLDER
 -- @replay  by caller number
 -- @cost    O(tasks · log waiting), at most 64 tasks
--- @include arg caller room lane owner bucket profile late tell wake
--- @lazy    leases_again read_options grant give
+-- @include arg caller room lane owner bucket profile tell wake
+-- @lazy    leases_again read_options judge order lease grant give
 
 local q, caller, number, trim_id
 local BODY = 4608
@@ -64,40 +64,6 @@ local function read_tasks_args(first, profiles)
   return of, ids
 end
 
--- The idempotency key: another task with it, if one is known.
-local function find_same(p, seen)
-  local known = seen[p.same] or redis.call('GET', q.prefix .. 'same:' .. p.same)
-  if not known then
-    return nil
-  end
-  return (known:sub(23) == p.digest and 'SAME ' or 'CONFLICT ') .. known:sub(1, 22)
-end
-
--- The open place that a task takes over: the one of its options, else one of its own id. Of one
--- call only the first takes it.
-local function find_place(p, id, placed)
-  local name, tail = p.place or id, '|' .. caller .. '|' .. p.route
-  local score = not placed[name] and redis.call('ZSCORE', q.prefix .. 'places', name .. tail)
-  if not score or name ~= id and redis.call('HEXISTS', q.prefix .. 'tasks', name) == 1 then
-    return nil
-  end
-  return { name = name, old = name .. tail, new = id .. tail, score = score }
-end
-
-local function bucket_refusal(p)
-  local worst = 0
-  for i = 1, #p.take do
-    local wait = bucket_wait(p.take[i][1], p.take[i][2])
-    if not wait then
-      return 'NEVER'
-    end
-    worst = math.max(worst, wait)
-  end
-  if worst > 0 then
-    return ('LIMITED %.0f'):format(math.ceil(worst / 1000))
-  end
-end
-
 -- What all new tasks of a profile are refused for, whatever else they are.
 local function standing(p)
   if q.state == CLOSED then
@@ -113,22 +79,10 @@ local function refusal(p, id, state)
   if state.seen[id] then
     return 'KNOWN'
   end
-  local same = p.same and find_same(p, state.same)
-  if same or p.refusal then
-    return same or p.refusal
-  end
   if p.plain and q.living + q.places + q.taken < p.bound then
     return nil -- as most are
   end
-  local place = q.places > 0 and find_place(p, id, state.placed)
-  local word = p.take and bucket_refusal(p)
-  if not word and not place then
-    word = no_room(q, p.bound, p.r)
-    if word then
-      word = ('%s %.0f'):format(word, retry_ms(q, gap_of(q, state.pace, p)))
-    end
-  end
-  return word or p.due_ms > 0 and too_late(q, state.pace, p), place
+  return judge(q, p, id, state)
 end
 
 -- Count one task in, so that the next of this call is judged with it.
@@ -183,7 +137,7 @@ local function decide(of, ids, first, profiles, names)
   for i = 1, #profiles do
     local p = profiles[i]
     p.refusal, p.bound = standing(p), bound_of(q, p.level)
-    p.plain = not p.take and p.due_ms == 0 and p.r.room == 0 and q.places == 0
+    p.plain = not (p.take or p.same or p.refusal or p.due_ms > 0 or p.r.room > 0 or q.places > 0)
   end
   local words = {}
   local state = {

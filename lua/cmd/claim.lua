@@ -15,7 +15,7 @@
 -- @replay  by caller number
 -- @cost    O(limit · log waiting), at most 64 tasks and 64 tries
 -- @include arg caller lease gate tell wake stand
--- @lazy    leases_again sweep finish
+-- @lazy    leases_again sweep finish order lease
 
 local caller = caller_arg(ARGV[1])
 local number = int_arg(ARGV[2], 0, 9007199254740991, 'number')
@@ -34,8 +34,11 @@ end
 if is_gate_open(q) then
   sweep(q)
 end
-local picked, more = choose(q, limit, max_level)
-lease(q, picked, caller)
+local picked, more = {}, 0
+if q.levels ~= '' then
+  picked, more = choose(q, limit, max_level)
+  lease(q, picked, caller)
+end
 note_idle(q, #picked, limit, more, max_level)
 if stands or q.stands ~= '' then
   stand(q, caller, stands and more == 0 and limit - #picked or 0, max_level)

@@ -18,7 +18,7 @@
 -- @replay  by caller number
 -- @cost    O((outcomes + limit) · log waiting)
 -- @include arg caller lease finish measure tell wake stand
--- @lazy    leases_again grant
+-- @lazy    leases_again order lease grant
 
 local BODY = 4608
 local WORD = { done = true, failed = true }
@@ -91,7 +91,7 @@ local picked, more = {}, 0
 if q.mode == HOLD then
   picked, more = grant(q, caller)
 else
-  if limit > 0 then
+  if limit > 0 and q.levels ~= '' then
     picked, more = choose(q, limit, max_level)
     lease(q, picked, caller)
   end

@@ -1,4 +1,5 @@
 -- @include lease
+-- @include post
 -- Hold mode: the same choice, lease and fence as a claim, on the owners' behalf.
 
 -- Grant the next turns; returns the tasks of `caller` among them and whether to go on.

@@ -64,7 +64,31 @@ def test_a_lazy_include_is_one_function_and_keeps_what_it_calls(tmp_path: Path) 
     }
     script = bundle(tmp_path, "return ARGV[1] and rare(1)\n", lazy="rare", **libs)
     tops = [line for line in lines(script) if line.startswith("local function")]
-    assert tops == ["local function rare(...)", "local function low(a)", "local function now(a)"]
+    assert tops == ["local function rare(...)", "local function low(a)", "local function made(a)"]
+
+
+def test_what_lazy_ones_alone_call_is_created_with_them(tmp_path: Path) -> None:
+    libs = {
+        "all": function("low") + function("both") + function("one", "return low(a)"),
+        "rare": "-- @include all\n" + function("rare", "return one(a) + both(a)"),
+        "seldom": "-- @include all\n" + function("seldom", "return both(a)"),
+    }
+    command = "-- @lazy rare seldom\nreturn both(1) or rare(1) or seldom(1)\n"
+    script = bundle(tmp_path, command, **libs)
+    made = [line.split("(")[0].split()[-1] for line in lines(script) if " function " in line]
+    assert made == ["both", "rare", "low", "one", "made", "seldom", "made"]
+
+
+def test_what_two_lazy_ones_call_is_in_both(tmp_path: Path) -> None:
+    libs = {
+        "all": function("both"),
+        "rare": "-- @include all\n" + function("rare", "return both(a)"),
+        "seldom": "-- @include all\n" + function("seldom", "return both(a)"),
+    }
+    script = bundle(tmp_path, "-- @lazy rare seldom\nreturn rare(1) or seldom(1)\n", **libs)
+    text = script.text.decode()
+    assert text.count("local function both(a)") == 2
+    assert text.index("rare(...)") < text.index("both(a)") < text.index("rare = made")
 
 
 def test_each_line_tells_its_file(tmp_path: Path) -> None:

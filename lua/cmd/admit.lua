@@ -80,7 +80,10 @@ local function refusal(p, id, state)
     return 'KNOWN'
   end
   if p.plain and q.living + q.places + q.taken < p.bound then
-    return nil -- as most are
+    local first = q.levels == '' and p.r.cap == 0 and not state.pace.taken[p.level]
+    if p.calm or first then
+      return nil -- as most are
+    end
   end
   return judge(q, p, id, state)
 end
@@ -137,7 +140,8 @@ local function decide(of, ids, first, profiles, names)
   for i = 1, #profiles do
     local p = profiles[i]
     p.refusal, p.bound = standing(p), bound_of(q, p.level)
-    p.plain = not (p.take or p.same or p.refusal or p.due_ms > 0 or p.r.room > 0 or q.places > 0)
+    p.plain = not (p.take or p.same or p.refusal or p.r.room > 0 or q.places > 0)
+    p.calm = p.due_ms == 0
   end
   local words = {}
   local state = {

@@ -32,10 +32,12 @@ local function ahead_of(q, pace, p)
   return p.ahead + (pace.taken[p.level] or 0)
 end
 
+-- Sets `calm` where no further task of this call can be.
 local function too_late(q, pace, p)
   local ahead = ahead_of(q, pace, p)
   local s = ahead > 0 and service_of(q, pace, p.route)
   if not s or s.count < 20 then
+    p.calm = s and true
     return nil
   end
   local gap_ms = gap_of(q, pace, p) / 1000
@@ -43,4 +45,5 @@ local function too_late(q, pace, p)
   if late > 0 then
     return ('LATE %.0f'):format(math.ceil(late))
   end
+  p.calm = late + 64 * gap_ms <= 0
 end

@@ -134,4 +134,5 @@ SOMETIMES: dict[str, dict[str, int]] = {
         "watched": 6,
         "watchers died": 20,
     },
+    "standing": {},
 }

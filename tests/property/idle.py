@@ -80,6 +80,9 @@ class Idle(Stories):
         """A claim stands for about as long as it may, and something comes."""
         self.serve_all()
         self.stand(worker, 2)
-        self.tick(ms)
-        self.ensure_inbox(owner)
+        if ms < 0:
+            self.clock_back(owner, -ms)
+        else:
+            self.tick(ms)
+            self.ensure_inbox(owner)
         self.admit(owner, [kind])

@@ -79,10 +79,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "an empty lane listed": (lambda c: c.zadd(PREFIX + "lanes", {"wait:7:z": 0}), "and is empty"),
     "half a record": (lambda c: c.hset(PREFIX + "run", R, b"\1\2"), "ends after 2 bytes"),
     "half a clock": (lambda c: c.set(PREFIX + "clock", b"\1"), "ends after 1 bytes"),
-    "half a claim that stands": (
-        lambda c: c.append(PREFIX + "clock", b"\1\2"),
-        "packed record ends",
-    ),
+    "half a claim that stands": (lambda c: c.append(PREFIX + "clock", b"\1"), "record ends after"),
+    "too many claims stand": (_stand(1, 9, 17), "17 claims stand"),
     "a caller stands twice": (_stand(1, 9, 2), "2 claims of w stand"),
     "a claim for nothing": (_stand(0, 9, 1), "stands for 0 slots"),
     "a claim for no level": (_stand(1, 10, 1), "of levels up to 10"),

@@ -72,8 +72,13 @@ class Idle(Stories):
             self.configure(limit=9)
         elif why == "paused":
             self.configure(state="paused")
-        self.admit(owner, [kind])
-        if why == "paused":
+        name = self.new_id()
+        if why == "place":
+            self.place(owner, "take", name, kind.route)
+        self.admit(owner, [kind], ids=[name])
+        if why == "place":
+            self.place(owner, "leave", name, kind.route)
+        elif why == "paused":
             self.configure(state="open")
 
     def stood_too_long(self, owner: str, worker: str, kind: Kind, ms: int) -> None:

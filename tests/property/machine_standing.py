@@ -18,7 +18,7 @@ idlers = st.sampled_from(sorted(TOPS))
 gifts = kinds.map(
     lambda kind: replace(kind, attempts=kind.attempts + 1, route=kind.route.replace("1", "0"))
 )
-REASONS = ["waits", "attempts", "capped", "limit", "paused"]
+REASONS = ["waits", "attempts", "capped", "limit", "paused", "place"]
 
 
 class StandingMachine(Machine):

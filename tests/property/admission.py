@@ -140,7 +140,7 @@ def _limited(m: Model, batch: Batch, spec: str, *, dry: bool) -> set[str]:
 
 def _room(m: Model, task: Task, options: dict[str, str]) -> set[str]:
     place = m.places.get(options.get("place", ""))
-    if place and options["place"] not in m.tasks:
+    if (place and options["place"] not in m.tasks) or _moves(m, task, options):
         return {"OK"}
     full = _capacity(m, task.level)
     if full == {"FULL"}:

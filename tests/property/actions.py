@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from worker_app.standing import given_of
+
 from .driver import Arg, Driver
 from .order import grants_of, tasks_of
 from .snapshot import text
@@ -129,8 +131,14 @@ class Clients(Driver):
         """Remember grants of a reply."""
         self.issued += [(caller, name, fence) for name, fence, _ in grants_of(listed)]
 
-    def claim(self, worker: str, limit: int, top: int = 9) -> list[Lease]:
-        """Claim, and again at once while the reply says `more`."""
+    def note_given(self, caller: str, message: bytes) -> None:
+        """As the driver's; such leases are like others."""
+        super().note_given(caller, message)
+        self.issued += [(caller, task.id, task.fence) for task in given_of(message)]
+
+    def claim(self, worker: str, limit: int, top: int | str = 9) -> list[Lease]:
+        """Claim, and again at once while the reply says `more`; a `+` behind `top` lets it
+        stand."""
         found: list[Lease] = []
         for _ in range(8):
             reply = self.numbered("claim", worker, limit - len(found), top)
@@ -141,7 +149,13 @@ class Clients(Driver):
         return found
 
     def publish(
-        self, caller: str, leases: list[Lease], *, word: str = "done", limit: int = 0, top: int = 9
+        self,
+        caller: str,
+        leases: list[Lease],
+        *,
+        word: str = "done",
+        limit: int = 0,
+        top: int | str = 9,
     ) -> list[str]:
         """Publish one outcome a lease; the words."""
         rows: list[Arg] = []

@@ -8,6 +8,7 @@ from .buckets import Ask, take
 from .model import Model, Place, Step, Task, clock_of, expect
 from .order import granted
 from .snapshot import text
+from .standing import give
 
 
 @dataclass(slots=True)
@@ -21,6 +22,8 @@ class Batch:
     buckets: list[tuple[str, int, int, int]] = field(default_factory=list)
     profiles: list[list[bytes]] = field(default_factory=list)
     tasks: list[tuple[int, str, bytes]] = field(default_factory=list)
+    taken: list[Task] = field(default_factory=list)
+    moved: bool = False
 
 
 def parse(args: list[bytes]) -> Batch:
@@ -75,6 +78,7 @@ def admit(m: Model, step: Step) -> tuple[list[bytes], list[tuple[str, int]]]:
     idle(m, step, empty=empty)
     if m.conf.mode == "pull":
         expect(listed == [], "grants in a pull queue:", listed)
+        give(m, step, batch.taken, moved=batch.moved)
         return words, []
     more, must = int(step.reply[2]), step.changed
     return words, granted(m, step, listed, caller=batch.caller, more=more, must=must)
@@ -136,7 +140,7 @@ def _limited(m: Model, batch: Batch, spec: str, *, dry: bool) -> set[str]:
 
 def _room(m: Model, task: Task, options: dict[str, str]) -> set[str]:
     place = m.places.get(options.get("place", ""))
-    if place and options["place"] not in m.tasks:
+    if (place and options["place"] not in m.tasks) or _moves(m, task, options):
         return {"OK"}
     full = _capacity(m, task.level)
     if full == {"FULL"}:
@@ -175,6 +179,8 @@ def _store(
     first = max(m.now * 1000, m.last_tick + 1)
     expect(first <= task.tick <= first + 256, "a tick off the clock:", task, "expected", first)
     m.last_tick = task.tick
+    batch.moved = batch.moved or _moves(m, task, options)
+    batch.taken.append(task)
     m.tasks[task.id] = task
     m.totals["admitted"] += 1
     step.changed = step.requeued = True
@@ -185,6 +191,14 @@ def _store(
     if place in m.places and place != task.id and place not in m.tasks:
         m.places[task.id] = m.places.pop(place)
         m.seen["place renamed"] += 1
+
+
+def _moves(m: Model, task: Task, options: dict[str, str]) -> bool:
+    """The task takes over an open place: that of its options, else one of its own id."""
+    name = options.get("place", task.id)
+    place = m.places.get(name)
+    mine = place and (place.caller, place.route) == (task.owner, task.route)
+    return bool(mine) and (name == task.id or name not in m.tasks)
 
 
 def _tick_of_lease(step: Step, name: str) -> int:

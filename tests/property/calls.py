@@ -49,10 +49,11 @@ class Line(RuleBasedStateMachine):
     mode: ClassVar[str] = "pull"
     client: ClassVar[redis.Redis]
     scripts: ClassVar[Mapping[str, Script]]
+    stories: ClassVar[type[Stories]] = Stories
 
     def __init__(self) -> None:
         super().__init__()
-        self.line = Stories(self.client, self.scripts, SEEN)
+        self.line = self.stories(self.client, self.scripts, SEEN)
 
     @initialize(
         lease=st.sampled_from([1000, 2000]),

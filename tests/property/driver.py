@@ -13,6 +13,7 @@ import redis
 from pyclient.scripts import Script, load_scripts
 
 from . import invariants
+from .ears import Ears
 from .explain import explain
 from .model import ORPHAN_S, Model, Step, expect
 from .snapshot import Snapshot, dump
@@ -56,6 +57,7 @@ class Driver:
         self.healthy = True
         self.forgetful = False
         self.model = Model(self.seen)
+        self.ears = Ears(client, PREFIX)
         self.numbers: Counter[str] = Counter()
         client.flushall()
         self.now_ms = START_MS
@@ -107,7 +109,10 @@ class Driver:
             reply = self.raw(verb, *sent)
             self.log.append(f"  -> {reply!r}")
             after = self.refresh()
-            explain(self.model, Step(verb, sent, reply, before, after))
+            step = Step(verb, sent, reply, before, after)
+            explain(self.model, step)
+            heard = self.ears.heard(len(step.given))
+            expect(heard == step.given, "heard is", heard, "expected", step.given)
             broken = invariants.violations(after)
             expect(not broken, "invariants after", verb, ":", *broken)
         except Exception as error:
@@ -115,7 +120,27 @@ class Driver:
             error.add_note(self.history())
             raise
         self._hold_time(after)
+        for caller, message in step.given:
+            self.note_given(caller, message)
         return reply
+
+    def note_given(self, caller: str, message: bytes) -> None:
+        """Something was given to a claim that stood."""
+        self.log.append(f"  {caller} is given {message!r}")
+
+    def listen(self, caller: str) -> None:
+        """The caller hears of what is given to it."""
+        if caller not in self.model.listening:
+            self.ears.open(caller)
+            self.model.listening.add(caller)
+            self.log.append(f"{caller} listens")
+
+    def listen_no_more(self, caller: str) -> None:
+        """The caller hears nothing any more; what stands of it goes on standing."""
+        if caller in self.model.listening:
+            self.ears.shut(caller)
+            self.model.listening.discard(caller)
+            self.log.append(f"{caller} does not listen")
 
     def _hold_time(self, snap: Snapshot) -> None:
         """Real time must not end an inbox or its owner (`delete_inbox` and `leave_inbox` alone

@@ -89,6 +89,16 @@ class Place:
 
 
 @dataclass(slots=True)
+class Stand:
+    """What a claim did not get, and may still be given."""
+
+    caller: str
+    slots: int
+    level: int
+    until: int
+
+
+@dataclass(slots=True)
 class Record:
     """A caller's last numbered call."""
 
@@ -119,6 +129,7 @@ class Step:
     after: Snapshot
     ended: list[Ended] = field(default_factory=list)
     granted: list[Task] = field(default_factory=list)
+    given: list[tuple[str, bytes]] = field(default_factory=list)
     changed: bool = False
     requeued: bool = False
     soon: bool = False
@@ -143,6 +154,8 @@ class Model:
         self.same: dict[str, tuple[str, str]] = {}
         self.buckets: dict[str, Any] = {}
         self.wakes: set[int] = set()
+        self.stands: list[Stand] = []
+        self.listening: set[str] = set()
         self.swept = 0
         self.gate = 0
         self.grace = 0

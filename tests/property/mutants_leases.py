@@ -83,7 +83,7 @@ LEASES = (
     Mutant(
         "a fence that repeats",
         "lib/queue.lua",
-        "local first = q.us > q.tick and q.us or q.tick + 1",
+        "local first = next_tick(q)",
         "local first = q.us",
         "two leases with one fence; order of arrival lost",
     ),

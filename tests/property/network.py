@@ -170,6 +170,7 @@ class Network:
         self.failure: BaseException | None = None
         self.over: Future = loop.create_future()
         self._blocked: dict[Callable[[], bool], None] = {}
+        self._ears: dict[tuple[str, int], Callable[[bytes], None]] = {}
 
     def note(self, line: str) -> None:
         """Into the history."""
@@ -242,7 +243,22 @@ class Network:
         for task in self.driver.model.in_state("running") if self.holds else ():
             self.answers[task.id] = (task.fence, "done")
         self.wake()
+        for caller, message in self.driver.given():
+            for (name, _), publish in list(self._ears.items()):
+                if name == caller:
+                    publish(message)
         return reply
+
+    def listen(self, caller: str, socket: int, publish: Callable[[bytes], None]) -> None:
+        """The server counts this socket among those that listen for the caller."""
+        self._ears[caller, socket] = publish
+        self.driver.listen(caller)
+
+    def listen_no_more(self, caller: str, socket: int) -> None:
+        """It counts the socket no longer."""
+        self._ears.pop((caller, socket), None)
+        if not any(name == caller for name, _ in self._ears):
+            self.driver.listen_no_more(caller)
 
     def plain(self, words: tuple[Any, ...]) -> Any:
         """One plain command; its key is given without the prefix."""

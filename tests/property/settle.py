@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyclient.cli.audit.records import count
 
+from . import standing
 from .model import ORPHAN_S, Ended, Model, Step, expect
 from .snapshot import Snapshot, text
 
@@ -115,6 +116,7 @@ def agree(m: Model, snap: Snapshot) -> None:
     _same("results", set(snap.starting("result:")), set(m.results))
     _same("places", {p.split("|")[0] for p in snap.zset("places")}, set(m.places))
     _routes(m, snap)
+    standing.agree(m, snap)
 
 
 def _routes(m: Model, snap: Snapshot) -> None:

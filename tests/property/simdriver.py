@@ -42,10 +42,12 @@ class SimDriver(Driver):
         self._conn: Any = self._pool.get_connection()
         self._dump = client.script_load(_DUMP)
         self._read: list[Any] | None = None
+        self._given: list[tuple[str, bytes]] = []
         super().__init__(client, scripts, seen)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Give the connections back."""
+        self.ears.close()
         self._pool.release(self._conn)
 
     def _tell_clock(self) -> None:
@@ -76,6 +78,16 @@ class SimDriver(Driver):
             raise redis.ResponseError(script.explain(str(reply))) from None
         self._read = found
         return reply
+
+    def note_given(self, caller: str, message: bytes) -> None:
+        """As the driver's, and kept for its way through the network."""
+        super().note_given(caller, message)
+        self._given.append((caller, message))
+
+    def given(self) -> list[tuple[str, bytes]]:
+        """What was given since this was asked before."""
+        given, self._given = self._given, []
+        return given
 
     def plain(self, *words: Any) -> Any:
         """One command that is no script."""

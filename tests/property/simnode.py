@@ -25,6 +25,7 @@ from pyclient.keeper import Job
 
 from .driver import encode
 from .network import NUMBERED, UNNUMBERED, Link, Network
+from .simears import SimSubscription, suffix
 from .simtime import NODE, Clock
 from .snapshot import text
 
@@ -79,6 +80,8 @@ def net_nodes(net: Network) -> dict[str, Node]:
 class SimConnection:
     """As pyclient.connection.Connection."""
 
+    replicas = 0
+
     def __init__(self, url: str, *, client_name: str = "") -> None:
         self._net = NET[-1]
         self._node = net_nodes(self._net)[url.removeprefix("sim://")]
@@ -124,6 +127,10 @@ class SimConnection:
         reader = SimReader(self._net, self._node.link(f"r{len(self._readers)}"))
         self._readers.append(reader)
         return reader
+
+    def subscription(self, channel: bytes, **told: Any) -> SimSubscription:
+        """A socket that hears what is published."""
+        return SimSubscription(self._net, self._node.link("ear"), channel, **told)
 
 
 class SimReader:
@@ -287,8 +294,3 @@ def simulated(net: Network) -> Iterator[None]:
             yield
         finally:
             NET.pop()
-
-
-def suffix(key: Any) -> str:
-    """A key without the prefix of its queue."""
-    return text(key).split("}:", 1)[1]

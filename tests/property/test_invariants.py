@@ -43,6 +43,12 @@ def _retype(client: redis.Redis) -> None:
     client.set(PREFIX + "places", "x")
 
 
+def _stand(slots: int, level: int, times: int) -> Damage:
+    """A claim of the caller `w`, behind the clock."""
+    text = bytes((slots, level)) + bytes(6) + b"\1w"
+    return lambda c: c.append(PREFIX + "clock", text * times)
+
+
 DAMAGES: dict[str, tuple[Damage, str]] = {
     "a task nowhere in line": (lambda c: c.zrem(PREFIX + "wait:3", W), "a task nowhere in line"),
     "in line but no task": (lambda c: c.hdel(PREFIX + "tasks", W), "in line but no task"),
@@ -73,6 +79,11 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "an empty lane listed": (lambda c: c.zadd(PREFIX + "lanes", {"wait:7:z": 0}), "and is empty"),
     "half a record": (lambda c: c.hset(PREFIX + "run", R, b"\1\2"), "ends after 2 bytes"),
     "half a clock": (lambda c: c.set(PREFIX + "clock", b"\1"), "ends after 1 bytes"),
+    "half a claim that stands": (lambda c: c.append(PREFIX + "clock", b"\1"), "record ends after"),
+    "too many claims stand": (_stand(1, 9, 17), "17 claims stand"),
+    "a caller stands twice": (_stand(1, 9, 2), "2 claims of w stand"),
+    "a claim for nothing": (_stand(0, 9, 1), "stands for 0 slots"),
+    "a claim for no level": (_stand(1, 10, 1), "of levels up to 10"),
     "a key of another type": (_retype, "is a string, expected a zset"),
     "too many hints": (lambda c: c.rpush(PREFIX + "wake:9", 1, 1, 1), "hints"),
     "too many attempts": (

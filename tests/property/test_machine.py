@@ -22,6 +22,7 @@ from tests.servers import Server
 from .counts import SOMETIMES
 from .driver import scripts_with_test_clock
 from .machine import Machine, fresh_counters
+from .machine_standing import StandingMachine
 
 
 def run_machine(
@@ -34,9 +35,11 @@ def run_machine(
     seeded: bool = False,
     seed: int | None = None,
 ) -> Counter[str]:
-    """Run the machine; what was seen on the way. Each `seed` has examples of its own."""
+    """Run the machine; what was seen on the way. Each `seed` has examples of its own. The mode
+    `standing` is a pull queue whose workers let claims stand."""
     seen = fresh_counters()
-    machine = type("Machine", (Machine,), {"mode": mode, "client": client, "scripts": scripts})
+    base, mode = (StandingMachine, "pull") if mode == "standing" else (Machine, mode)
+    machine = type("Machine", (base,), {"mode": mode, "client": client, "scripts": scripts})
     if seed is not None:
         machine = hypothesis.seed(seed)(machine)
     phases = [Phase.generate, *([Phase.shrink] if os.environ.get("PEAK_SHRINK") else [])]
@@ -67,7 +70,7 @@ def report(seen: Counter[str], mode: str, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("mode", ["pull", "hold"])
+@pytest.mark.parametrize("mode", ["pull", "hold", "standing"])
 def test_scripts_do_what_the_model_says(
     mode: str, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,7 +88,7 @@ def test_scripts_do_what_the_model_says(
 
 @pytest.mark.full
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("mode", ["pull", "hold"])
+@pytest.mark.parametrize("mode", ["pull", "hold", "standing"])
 @pytest.mark.parametrize("part", range(3))
 def test_scripts_do_what_the_model_says_at_length(
     mode: str, part: int, server: Server, capsys: pytest.CaptureFixture[str]

@@ -8,6 +8,7 @@ from .admission import idle
 from .model import BOUND, Model, Step, Task, expect
 from .order import Lease, claimed, granted
 from .snapshot import text
+from .standing import level_of, stand
 from .sweeping import ended_waiters, sweep, swept
 
 Explained = tuple[list[bytes], list[Lease]]
@@ -15,25 +16,28 @@ Explained = tuple[list[bytes], list[Lease]]
 
 def claim(m: Model, step: Step) -> Explained:
     """Sweep if the gate is open, then lease."""
-    caller, _, limit, top = (text(a) for a in step.args)
+    caller, _, limit, max_level = (text(a) for a in step.args)
+    top, plus = level_of(max_level)
     m.conf.mode = "pull"
     more = int(step.reply[2])
     if swept(m, step):
         sweep(m, step, more=more)
         _places_swept(m, step)
     leases = claimed(
-        m, step, step.reply[3], want=int(limit), max_level=int(top), more=more, worker=caller
+        m, step, step.reply[3], want=int(limit), max_level=top, more=more, worker=caller
     )
     ended_waiters(m, step)
     if len(leases) < int(limit):
         # It will block now; a worker that got all it wanted needs no hint.
-        m.wakes.add(int(top))
+        m.wakes.add(top)
+    stand(m, caller, int(limit) - len(leases) if plus and not more else 0, top)
     return [], leases
 
 
 def publish(m: Model, step: Step) -> Explained:
     """Outcomes, then the next leases or grants."""
-    caller, _, limit, top = (text(a) for a in step.args[:4])
+    caller, _, limit, max_level = (text(a) for a in step.args[:4])
+    top, plus = level_of(max_level)
     words: list[bytes] = step.reply[3]
     rows = [step.args[i : i + 4] for i in range(4, len(step.args), 4)]
     expect(len(words) == len(rows), "one word a lease, got", words)
@@ -44,10 +48,12 @@ def publish(m: Model, step: Step) -> Explained:
         leases = granted(m, step, step.reply[4], caller=caller, more=more, must=step.changed)
     else:
         leases = claimed(
-            m, step, step.reply[4], want=int(limit), max_level=int(top), more=more, worker=caller
+            m, step, step.reply[4], want=int(limit), max_level=top, more=more, worker=caller
         )
         if len(leases) < int(limit) and not more:
-            m.wakes.add(int(top))
+            m.wakes.add(top)
+        if plus:
+            stand(m, caller, 0 if more else int(limit) - len(leases), top)
     ended_waiters(m, step)
     return words, leases
 

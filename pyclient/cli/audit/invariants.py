@@ -28,6 +28,7 @@ STARTS = {
     "inbox:": "stream",
     "stats:": "hash",
 }
+MOST_STAND = 16
 SHORT_LIVED = tuple(start for start in STARTS if start not in ("wait:", "ready:"))
 
 
@@ -187,6 +188,19 @@ def bounded(snap: Snapshot, seen: Parts) -> Told:
             yield key, f"{key} holds {len(items)} hints"
 
 
+def standing(snap: Snapshot, seen: Parts) -> Told:
+    """I9: few claims stand, one of a caller at most, each for something."""
+    stands = seen.clock.stands
+    if len(stands) > MOST_STAND:
+        yield "stands", f"{len(stands)} claims stand, at most {MOST_STAND} may"
+    callers = Counter(stand.caller for stand in stands)
+    for slots, level, _, caller in stands:
+        if callers[caller] > 1:
+            yield caller, f"{callers[caller]} claims of {caller} stand"
+        if not (0 < slots <= 64 and level <= 9):
+            yield caller, f"the claim of {caller} stands for {slots} slots of levels up to {level}"
+
+
 def _limits(snap: Snapshot, what: str) -> dict[str, int]:
     return {
         match.group(1): int(value)
@@ -206,6 +220,7 @@ CHECKS: tuple[Callable[[Snapshot, Parts], Told], ...] = (
     counted,
     lives,
     bounded,
+    standing,
 )
 
 

@@ -63,9 +63,18 @@ class Count(NamedTuple):
     parked: str
 
 
+class Stand(NamedTuple):
+    """A claim that stands, behind the clock: so many slots for levels up to this, until then."""
+
+    slots: int
+    level: int
+    until_ms: int
+    caller: str
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Times of the queue, ms but for the tick."""
+    """Times of the queue, ms but for the tick; and the claims that stand, oldest first."""
 
     tick: int = 0
     swept: int = 0
@@ -74,6 +83,7 @@ class Clock:
     grace: int = 0
     levels: str = ""
     wakes: str = ""
+    stands: tuple[Stand, ...] = ()
 
 
 class Parts(NamedTuple):
@@ -153,7 +163,11 @@ def _clock(data: bytes) -> Clock:
     r = _Reader(data)
     _, tick, swept, gate, soon, grace = r.numbers(1, 7, 6, 6, 6, 6)
     r.take(COUNTERS)
-    return Clock(tick, swept, gate, soon, grace, r.text(), r.text())
+    levels, wakes, _cursor, _pace = (r.text() for _ in range(4))
+    stands = []
+    while r.at < len(data):
+        stands.append(Stand(r.number(1), r.number(1), r.number(6), r.text()))
+    return Clock(tick, swept, gate, soon, grace, levels, wakes, tuple(stands))
 
 
 def parts(snap: Snapshot) -> Parts:

@@ -85,7 +85,7 @@ class ClaimLoop:
 
     def listen(self, conn: Connection, channel: bytes) -> Coroutine[Any, Any, None]:
         """From now on claims may stand; to be run beside `serve`."""
-        return self.standing.listen(conn, channel, self._given, on_change=self.hint)
+        return self.standing.listen(conn, channel, self._given, on_ready=self.hint)
 
     def drain(self) -> None:
         """Claim no more; end once nothing is left to say."""
@@ -117,7 +117,7 @@ class ClaimLoop:
         elif desk.ended:
             await self._publish()
         elif self.draining:
-            if self.standing.slots:
+            if self.standing.maybe:
                 await self.standing.withdraw(self._commands, self._caller.id, self._max_level)
             elif not desk.busy:
                 return False

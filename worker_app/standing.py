@@ -24,10 +24,12 @@ _WITHDRAW_S = 1.0
 
 
 class Standing:
-    """`slots` are kept for what may be given. Without a subscription nothing ever stands."""
+    """`slots` are kept for what may be given, `maybe` says that a claim may stand, believed or not.
+    Without a subscription nothing ever stands."""
 
     def __init__(self) -> None:
         self.slots = 0
+        self.maybe = False
         self._subscription: Subscription | None = None
         self._given = self._given_before = 0
 
@@ -37,9 +39,9 @@ class Standing:
         channel: bytes,
         on_given: Callable[[Sequence[Leased]], None],
         *,
-        on_change: Callable[[], None],
+        on_ready: Callable[[], None],
     ) -> Coroutine[Any, Any, None]:
-        """Hear what is given; `on_change` is told when that is so, and when it is no longer."""
+        """Hear what is given; `on_ready` is told whenever that begins."""
 
         def heard(message: bytes) -> None:
             tasks = given_of(message)
@@ -49,15 +51,19 @@ class Standing:
 
         def changed() -> None:
             self.slots = 0
-            on_change()
+            if subscription.active:
+                on_ready()
 
-        self._subscription = conn.subscription(channel, on_message=heard, on_change=changed)
-        return self._subscription.listen()
+        subscription = conn.subscription(channel, on_message=heard, on_change=changed)
+        self._subscription = subscription
+        return subscription.listen()
 
     def asks(self) -> bool:
         """A claim is made now: whether it may stand."""
         self._given_before = self._given
-        return self._subscription is not None and self._subscription.active
+        active = self._subscription is not None and self._subscription.active
+        self.maybe = self.maybe or active
+        return active
 
     def answered(self, limit: int, reply: Claimed | Published) -> None:
         """It got less than `limit`; if something was given meanwhile, it stands no longer."""
@@ -66,7 +72,7 @@ class Standing:
 
     async def withdraw(self, commands: Commands, caller: str, max_level: int) -> None:
         """Let no claim stand; what was given before has been heard of then."""
-        self.slots = 0
+        self.slots, self.maybe = 0, False
         try:
             async with asyncio.timeout(_WITHDRAW_S):
                 await commands.claim(caller, 0, 0, max_level)

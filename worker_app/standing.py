@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from pyclient.commands import Commands
 from pyclient.connection import Connection, Subscription
@@ -21,6 +22,13 @@ from pyclient.model import Claimed, Leased, Published
 log = logging.getLogger("worker_app.standing")
 
 _WITHDRAW_S = 1.0
+_STILL_S = 1.0
+
+
+class OnGiven(Protocol):
+    """What takes the tasks; `late` says that their leases may have ended already."""
+
+    def __call__(self, tasks: Sequence[Leased], *, late: bool) -> None: ...
 
 
 class Standing:
@@ -32,12 +40,13 @@ class Standing:
         self.maybe = False
         self._subscription: Subscription | None = None
         self._given = self._given_before = 0
+        self._beat, self._still_until = time.monotonic(), 0.0
 
     def listen(
         self,
         conn: Connection,
         channel: bytes,
-        on_given: Callable[[Sequence[Leased]], None],
+        on_given: OnGiven,
         *,
         on_ready: Callable[[], None],
     ) -> Coroutine[Any, Any, None]:
@@ -47,7 +56,7 @@ class Standing:
             tasks = given_of(message)
             self._given += 1
             self.slots = 0  # each claim is answered once at most
-            on_given(tasks)
+            on_given(tasks, late=self.beat() < self._still_until + _STILL_S)
 
         def changed() -> None:
             self.slots = 0
@@ -57,6 +66,15 @@ class Standing:
         subscription = conn.subscription(channel, on_message=heard, on_change=changed)
         self._subscription = subscription
         return subscription.listen()
+
+    def beat(self) -> float:
+        """The time; asked for a few times a second, so that it is known if this process stood
+        still: what lies in its sockets then may have lain there for long."""
+        now = time.monotonic()
+        if now - self._beat > _STILL_S:
+            self._still_until = now
+        self._beat = now
+        return now
 
     def asks(self) -> bool:
         """A claim is made now: whether it may stand."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -62,6 +63,7 @@ class Connection:
         self._pid = 0
         self._wires: Wires | None = None
         self._readers: set[Reader] = set()
+        self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._callbacks: list[Callable[[], None]] = []
         self.epoch = 0
 
@@ -95,6 +97,7 @@ class Connection:
             return
         self._check_home()
         wires, self._wires, self._loop = self._wires, None, None
+        self._drop_subscriptions("the connection was closed on this side")
         async with contextlib.AsyncExitStack() as stack:  # each, also if this is cancelled
             stack.push_async_callback(wires.aclose)
             for reader in list(self._readers):
@@ -166,10 +169,16 @@ class Connection:
         on_message: Callable[[bytes], None],
         on_change: Callable[[], None],
     ) -> Subscription:
-        """A socket of its own for what is published on a channel, while its `listen` runs."""
+        """A socket of its own for what is published on a channel, while its `listen` runs.
+
+        It is opened anew with each new link for calls: a server that was demoted goes on telling
+        what its primary publishes, which does not count those that hear it there.
+        """
         self._check_home()
         opens = self._open_wires().open_for_reading
-        return Subscription(opens, channel, on_message=on_message, on_change=on_change)
+        made = Subscription(opens, channel, on_message=on_message, on_change=on_change)
+        self._subscriptions.add(made)
+        return made
 
     # -- inside ---------------------------------------------------------------------------
 
@@ -241,14 +250,20 @@ class Connection:
             self._call_back()
 
     def _call_back(self) -> None:
+        self._drop_subscriptions("Redis is another one, or was away")
         for callback in list(self._callbacks):
             callback()
 
     def _switched(self, reason: str) -> None:
         if self._wires is not None:
             self._wires.drop_all(reason)
+        self._drop_subscriptions(reason)
         for reader in list(self._readers):
             reader.drop(reason)
+
+    def _drop_subscriptions(self, reason: str) -> None:
+        for one in list(self._subscriptions):
+            one.drop(reason)
 
     def _check_home(self) -> None:
         """Refuse a call from another process or event loop than the one that opened."""

@@ -7,6 +7,7 @@ What is published while nobody is subscribed is lost; whoever publishes is told 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,6 +21,7 @@ log = logging.getLogger("pyclient.subscription")
 
 _PING_S = 10.0
 _ANSWER_S = 2.0
+_REFUSED_S = 30.0
 
 
 class Subscription:
@@ -45,19 +47,29 @@ class Subscription:
 
     async def listen(self) -> None:
         """Subscribe, and again after each loss."""
-        backoff = Backoff(cap=5.0)
+        backoff, level = Backoff(cap=5.0), logging.WARNING
         while True:
             try:
                 await self._listen(backoff)
             except PeakError as error:
-                log.debug("no longer subscribed: %s", error)
+                if isinstance(error, Unavailable) and error.code == "NOPERM":
+                    log.log(level, "can't subscribe to %r: %s", self._channel, error)
+                    level = logging.DEBUG
+                    await asyncio.sleep(_REFUSED_S)
+                else:
+                    log.debug("no longer subscribed: %s", error)
             await backoff.sleep()
 
     async def settle(self) -> None:
         """Return when all has been handed over that was published before. Raises Unavailable."""
         link = self._link
-        if link is not None and self.active:
+        if link is not None and link.usable:  # maybe not yet `active`, but subscribed
             await _ping(link)
+
+    def drop(self, reason: str) -> None:
+        """End the present socket: the channel may be another server's now."""
+        if self._link is not None:
+            self._link.abort(reason)
 
     async def _listen(self, backoff: Backoff) -> None:
         self._link = link = await self._open_link(self._channel)
@@ -67,7 +79,9 @@ class Subscription:
             backoff.reset()
             self._set(active=True)
             while True:
-                await asyncio.sleep(_PING_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_PING_S):
+                        await link.wait_gone()
                 await _ping(link)
         finally:
             link.abort("no longer listening")
@@ -84,8 +98,8 @@ class Subscription:
                 self._on_message(push[2])
             except ValueError as error:  # anybody who may write to Redis may publish
                 log.error("a message on %r can't be read: %s", self._channel, error)
-        elif push[0] == b"sunsubscribe" and self._link is not None:
-            self._link.abort("the slot of this channel has moved")
+        elif push[0] == b"sunsubscribe":
+            self.drop("the slot of this channel has moved")
 
 
 async def _ping(link: Link) -> None:

@@ -70,13 +70,14 @@ class Announcer:
 
     async def check(self) -> float:
         """Look at the queue, announce again where its state was lost; the lease in seconds."""
+        seen = self._leased  # more may be given while the question is on its way
         gauge: dict[str, Any] = await self._commands.gauge()
         leased = int(gauge["leased"])
-        if leased < self._leased:
+        if leased < seen:
             log.warning("Redis lost the state of the queue: limits of routes are announced again")
             self._announced = False
-        if not self._announced or not self._leased:
-            await self._announce_if_possible(known=leased > 0 and leased >= self._leased)
+        if not self._announced or not seen:
+            await self._announce_if_possible(known=leased > 0 and leased >= seen)
         self._leased = leased
         return float(gauge["lease_ms"]) / 1000
 

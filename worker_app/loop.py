@@ -30,8 +30,6 @@ T = TypeVar("T")
 
 BATCH = 64
 BATCH_BYTES = 256 << 10
-PASS_ON_MS = 260
-"""A hint that came when it was of no use is renewed by a sweep, once its gate is open."""
 _PATIENCE_S = 300.0
 
 
@@ -61,6 +59,7 @@ class ClaimLoop:
         self._drop_answer = drop_answer
         self._waiter: asyncio.Future[None] | None = None
         self._want = True
+        self._useless = False
         self.standing = Standing()
         self._failing = Backoff(base=0.1, cap=1.0)
         self.sweeper = Sweeper(commands.sweep)
@@ -80,12 +79,12 @@ class ClaimLoop:
         if self.draining:  # it was another's to hear
             self.sweeper.soon()
         elif self._share.free <= 0:
-            self.sweeper.note(PASS_ON_MS)
+            self._useless = True
         self.poke()
 
     def listen(self, conn: Connection, channel: bytes) -> Coroutine[Any, Any, None]:
         """From now on claims may stand; to be run beside `serve`."""
-        return self.standing.listen(conn, channel, self._given, on_change=self.hint)
+        return self.standing.listen(conn, channel, self._given, on_ready=self.hint)
 
     def drain(self) -> None:
         """Claim no more; end once nothing is left to say."""
@@ -95,7 +94,7 @@ class ClaimLoop:
     async def serve(self) -> None:
         """Raises ConfigError where the queue can't be served by any worker."""
         while True:
-            self.progress = time.monotonic()
+            self.progress = self.standing.beat()
             try:
                 if not await self._turn():
                     return
@@ -117,7 +116,7 @@ class ClaimLoop:
         elif desk.ended:
             await self._publish()
         elif self.draining:
-            if self.standing.slots:
+            if self.standing.maybe:
                 await self.standing.withdraw(self._commands, self._caller.id, self._max_level)
             elif not desk.busy:
                 return False
@@ -128,6 +127,8 @@ class ClaimLoop:
             await self._announcer.check()
             self._share.heard()
             self.recheck = False
+        elif self._useless and self._share.free <= 0:
+            await self._pass_on()
         elif self._wants() and self._share.free > 0:
             await self._claim()
         else:
@@ -151,8 +152,16 @@ class ClaimLoop:
             return not self.draining
         return self._want and not self.draining
 
+    async def _pass_on(self) -> None:
+        """A hint came when it was of no use: a claim of nothing has the next one told."""
+        self._useless = False
+        self._share.calls()
+        reply = await self._commands.claim(self._caller.id, 0, 0, self._max_level)
+        self._share.heard()
+        self.sweeper.note(reply.next_ms)
+
     async def _claim(self) -> None:
-        limit = min(BATCH, self._share.free)
+        limit, self._useless = min(BATCH, self._share.free), False
         stand, caller = self.standing.asks(), self._caller.id
         self._share.ask(limit)
         try:
@@ -261,19 +270,19 @@ class ClaimLoop:
             self._want = True
         self._start(reply.tasks, sent_at)
 
-    def _given(self, tasks: Sequence[Leased]) -> None:
-        self._start(tasks, time.monotonic())
+    def _given(self, tasks: Sequence[Leased], *, late: bool) -> None:
+        self._start(tasks, time.monotonic(), late=late)
         self.poke()
 
-    def _start(self, tasks: Sequence[Leased], sent_at: float) -> None:
+    def _start(self, tasks: Sequence[Leased], sent_at: float, *, late: bool = False) -> None:
         if self.draining:
             for leased in tasks:
                 self._desk.give_back(leased, 0, "its worker stops")
         elif tasks:
             self._announcer.leased(len(tasks))
-            fits = self._share.fits(len(tasks))
+            fits = 0 if late else self._share.fits(len(tasks))
             for leased in tasks[fits:]:
-                self._desk.give_back(leased, 0, "its worker has no slot free")
+                self._desk.give_back(leased, 0, "its worker was not free for it")
             self._desk.start(tasks[:fits], sent_at)
 
 

@@ -84,7 +84,9 @@ class Session:
         self.alive_at = time.monotonic()
         self._bodies = LargeBodies(self._conn, keys, max_payload)
         self.desk = self._make_desk(routes, concurrency, state)
-        self._sharded = turns is not None
+        # A task can be lost on its way to a claim that stands: not one that may begin but once.
+        often = all(route.attempts > 1 for route in routes.values())
+        self._may_stand = often and turns is None and not self._conn.replicas
         self._share = Turn(self.desk, turns)
         self._commands = Commands(self._conn, scripts(), keys)
         self._announcer = Announcer(self._commands, routes.values(), shard, self._conn)
@@ -143,7 +145,7 @@ class Session:
             self._keeper.add(job)
             self._serving = asyncio.create_task(self.loop.serve())
             others = [self._hints.listen(), self._hints.listen_told()]
-            if not self._sharded and not self._conn.replicas:
+            if self._may_stand:
                 others.append(self.loop.listen(self._conn, self._keys.given(self._caller.id)))
             await self._attend(*others)
         finally:

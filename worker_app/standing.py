@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from pyclient.commands import Commands
 from pyclient.connection import Connection, Subscription
@@ -21,43 +22,66 @@ from pyclient.model import Claimed, Leased, Published
 log = logging.getLogger("worker_app.standing")
 
 _WITHDRAW_S = 1.0
+_STILL_S = 1.0
+
+
+class OnGiven(Protocol):
+    """What takes the tasks; `late` says that their leases may have ended already."""
+
+    def __call__(self, tasks: Sequence[Leased], *, late: bool) -> None: ...
 
 
 class Standing:
-    """`slots` are kept for what may be given. Without a subscription nothing ever stands."""
+    """`slots` are kept for what may be given, `maybe` says that a claim may stand, believed or not.
+    Without a subscription nothing ever stands."""
 
     def __init__(self) -> None:
         self.slots = 0
+        self.maybe = False
         self._subscription: Subscription | None = None
         self._given = self._given_before = 0
+        self._beat, self._still_until = time.monotonic(), 0.0
 
     def listen(
         self,
         conn: Connection,
         channel: bytes,
-        on_given: Callable[[Sequence[Leased]], None],
+        on_given: OnGiven,
         *,
-        on_change: Callable[[], None],
+        on_ready: Callable[[], None],
     ) -> Coroutine[Any, Any, None]:
-        """Hear what is given; `on_change` is told when that is so, and when it is no longer."""
+        """Hear what is given; `on_ready` is told whenever that begins."""
 
         def heard(message: bytes) -> None:
             tasks = given_of(message)
             self._given += 1
             self.slots = 0  # each claim is answered once at most
-            on_given(tasks)
+            on_given(tasks, late=self.beat() < self._still_until + _STILL_S)
 
         def changed() -> None:
             self.slots = 0
-            on_change()
+            if subscription.active:
+                on_ready()
 
-        self._subscription = conn.subscription(channel, on_message=heard, on_change=changed)
-        return self._subscription.listen()
+        subscription = conn.subscription(channel, on_message=heard, on_change=changed)
+        self._subscription = subscription
+        return subscription.listen()
+
+    def beat(self) -> float:
+        """The time; asked for a few times a second, so that it is known if this process stood
+        still: what lies in its sockets then may have lain there for long."""
+        now = time.monotonic()
+        if now - self._beat > _STILL_S:
+            self._still_until = now
+        self._beat = now
+        return now
 
     def asks(self) -> bool:
         """A claim is made now: whether it may stand."""
         self._given_before = self._given
-        return self._subscription is not None and self._subscription.active
+        active = self._subscription is not None and self._subscription.active
+        self.maybe = self.maybe or active
+        return active
 
     def answered(self, limit: int, reply: Claimed | Published) -> None:
         """It got less than `limit`; if something was given meanwhile, it stands no longer."""
@@ -66,7 +90,7 @@ class Standing:
 
     async def withdraw(self, commands: Commands, caller: str, max_level: int) -> None:
         """Let no claim stand; what was given before has been heard of then."""
-        self.slots = 0
+        self.slots, self.maybe = 0, False
         try:
             async with asyncio.timeout(_WITHDRAW_S):
                 await commands.claim(caller, 0, 0, max_level)

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from pyclient import Queue
+from pyclient.commands import Commands
 from tests.servers import Server
-from tests.worker.rig import eventually, serving
+from tests.worker.rig import echo, eventually, serving
 from worker_app import Worker
+from worker_app.standing import Standing
 
 
 @pytest.mark.leaves_keys  # what waits goes on waiting
@@ -46,28 +48,49 @@ async def test_what_a_claim_brings_after_the_stop_goes_back_at_once(
     async def echo(payload: Any) -> Any:
         return payload
 
+    claim = Commands.claim
+
+    async def held_up(*args: Any, **named: Any) -> Any:
+        reply = await claim(*args, **named)
+        if reply.tasks:
+            claimed.set()
+            await go_on.wait()
+        return reply
+
     async with Queue.from_url(server.url, name=queue_name) as queue:
+        ticket = await queue.submit("echo", "x")
+        monkeypatch.setattr(Commands, "claim", held_up)
         async with serving(worker) as run:
-            await eventually(lambda: worker.session is not None)
-            assert worker.session is not None
-            commands = worker.session.loop._commands
-            claim = commands.claim
-
-            async def held_up(*args: Any) -> Any:
-                reply = await claim(*args)
-                if reply.tasks:
-                    claimed.set()
-                    await go_on.wait()
-                return reply
-
-            monkeypatch.setattr(commands, "claim", held_up)
-            ticket = await queue.submit("echo", "x")
             await claimed.wait()
             worker.stop()
             go_on.set()
             await run
         gauge = await queue.gauge()
         assert (gauge["waiting"], gauge["running"]) == (1, 0)
+        async with serving(worker):
+            assert await ticket.result(timeout=5) == "x"
+
+
+async def test_what_is_given_after_the_stop_goes_back_at_once(
+    server: Server, queue_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    withdraw, go_on = Standing.withdraw, asyncio.Event()
+
+    async def held_up(*args: Any) -> None:
+        await go_on.wait()
+        await withdraw(*args)
+
+    monkeypatch.setattr(Standing, "withdraw", held_up)
+    worker = echo(server, queue_name)
+    async with Queue.from_url(server.url, name=queue_name) as queue:
+        async with serving(worker) as run:
+            await eventually(lambda: worker.session and worker.session.loop.standing.slots)
+            worker.stop()
+            ticket = await queue.submit("echo", "x")
+            go_on.set()
+            await run
+        gauge = await queue.gauge()
+        assert (gauge["leased"], gauge["waiting"], gauge["running"]) == (1, 1, 0)
         async with serving(worker):
             assert await ticket.result(timeout=5) == "x"
 

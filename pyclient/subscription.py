@@ -96,7 +96,7 @@ class Subscription:
         if push[0] == b"smessage":
             try:
                 self._on_message(push[2])
-            except ValueError as error:  # anybody who may write to Redis may publish
+            except (ValueError, OverflowError) as error:  # who may write to Redis may publish
                 log.error("a message on %r can't be read: %s", self._channel, error)
         elif push[0] == b"sunsubscribe":
             self.drop("the slot of this channel has moved")

@@ -110,4 +110,6 @@ def given_of(message: bytes) -> list[Leased]:
         body = bodies[at : at + int(size)]
         at += int(size)
         tasks.append(Leased(task_id, fence, 1, int(run_ms), int(level), route, tenant, body))
+    if at != len(bodies):
+        raise ValueError(f"expected bodies of {at} bytes, {len(bodies)} came")
     return tasks

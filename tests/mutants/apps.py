@@ -88,6 +88,66 @@ WORKER = (
     ),
 )
 
+STANDING = (
+    Mutant(
+        "a claim is withdrawn only where it is believed to stand",
+        "worker_app/loop.py",
+        "if self.standing.maybe:",
+        "if self.standing.slots:",
+        "what is given to a worker that ends waits for its lease",
+        "tests/worker/test_standing_faults.py::test_nothing_stands_when_it_has_stopped",
+    ),
+    Mutant(
+        "what is given before the reply is not seen",
+        "worker_app/standing.py",
+        "overtaken = self._given != self._given_before",
+        "overtaken = False",
+        "slots are kept for a claim that stands no longer",
+        "tests/worker/test_standing.py::test_what_is_given_before_the_reply_that_let_it_stand",
+    ),
+    Mutant(
+        "all that is given is begun",
+        "worker_app/turns.py",
+        "max(0, self._desk.free) if",
+        "count if",
+        "more handlers at once than the worker has slots",
+        "tests/worker/test_standing.py::test_what_does_not_fit_is_handed_back_uncounted",
+    ),
+    Mutant(
+        "what a process finds that stood still is begun",
+        "worker_app/loop.py",
+        "fits = 0 if late else ",
+        "fits = ",
+        "what others have done meanwhile is done again",
+        "tests/worker/test_standing_faults.py"
+        "::test_what_was_given_to_a_paused_worker_comes_back_and_runs_once",
+    ),
+    Mutant(
+        "a hint that is of no use waits for a sweep",
+        "worker_app/loop.py",
+        "            self._useless = True\n",
+        "            self.sweeper.note(260)\n",
+        "a task waits seconds beside idle workers",
+        "tests/worker/test_standing.py::test_hints_do_not_end_at_workers_that_were_given_work",
+    ),
+    Mutant(
+        "claims stand for routes that may begin but once",
+        "worker_app/session.py",
+        "self._may_stand = often and turns is None",
+        "self._may_stand = turns is None",
+        "a lost message takes a task its only attempt",
+        "tests/worker/test_standing_never.py::test_where_a_route_may_begin_but_once_nothing_stands",
+    ),
+    Mutant(
+        "a lost subscription is found by its next ping",
+        "pyclient/subscription.py",
+        "await link.wait_gone()",
+        "await asyncio.sleep(_PING_S)",
+        "for seconds nothing is given",
+        "tests/pyclient/test_subscription.py::test_a_lost_socket_is_known_at_once_and_replaced",
+    ),
+)
+
 GATEWAY = (
     Mutant(
         "what Connection names travels on",
@@ -191,4 +251,4 @@ GATEWAY = (
     ),
 )
 
-APPS = (*WORKER, *GATEWAY)
+APPS = (*WORKER, *STANDING, *GATEWAY)

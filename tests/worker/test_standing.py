@@ -144,6 +144,7 @@ async def test_what_is_given_before_the_reply_that_let_it_stand(
         await eventually(lambda: standing._given == 2)
         late.set()
         assert [await one.result(timeout=10) for one in (first, second)] == [1, 2]
+        await eventually(lambda: is_known_to_stand(server, queue_name, caller), timeout=8)
         await stands(worker)
 
 

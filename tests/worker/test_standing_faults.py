@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyclient import Queue
 from tests.servers import Server
 from tests.worker.rig import command, commands, echo, eventually, gone, line, lines, serving
 from tests.worker.standing_rig import calls, is_known_to_stand, standing, stands
 from worker_app import Context, Worker, hints
+from worker_app.standing import given_of
 
 
 @pytest.mark.parametrize("fault", ["subscription", "all", "scripts", "flushall", "restart"])
@@ -46,7 +49,7 @@ async def test_after_a_fault_it_stands_again(
             await served(queue, number)
             await stands(worker)
             server.client().config_resetstat()
-            await given(server, queue)
+            await until_given(server, queue)
 
 
 async def served(queue: Queue, value: object) -> None:
@@ -60,7 +63,7 @@ async def served(queue: Queue, value: object) -> None:
         await asyncio.sleep(0.05)
 
 
-async def given(server: Server, queue: Queue) -> None:
+async def until_given(server: Server, queue: Queue) -> None:
     """Call until a task goes over the channel."""
     before, end = calls(server)["spublish"], time.monotonic() + 20
     while calls(server)["spublish"] == before:
@@ -83,6 +86,41 @@ async def test_a_long_idle_worker_stands_again_by_its_poll(
         server.client().config_resetstat()
         await queue.call("echo")
         assert calls(server)["spublish"] == 1
+
+
+@pytest.mark.full
+async def test_a_worker_that_is_idle_for_longer_than_a_claim_stands(
+    server: Server, queue_name: str
+) -> None:
+    async with line(server, queue_name, echo(server, queue_name)) as queue:
+        await asyncio.sleep(23)
+        server.client().config_resetstat()
+        await queue.call("echo")
+        assert calls(server)["spublish"] == 1
+
+
+@given(st.one_of(st.binary(max_size=200), st.text("0123456789 \nAb-", max_size=200)))
+def test_a_message_is_read_or_refused(message: bytes | str) -> None:
+    with contextlib.suppress(ValueError):
+        given_of(message if isinstance(message, bytes) else message.encode())
+
+
+async def test_messages_that_make_no_sense_change_nothing(
+    server: Server, queue_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = echo(server, queue_name)
+    async with line(server, queue_name, worker) as queue:
+        await stands(worker)
+        assert worker.session is not None
+        client, caller = server.client(protocol=2), worker.session._caller.id
+        channel = f"peak:{{{queue_name}}}:given:{caller}"
+        task = "1\n" + "A" * 22 + " %s 3 echo - %d\n\nbody"
+        for message in ("", "\n\n", "1\nx\n\n", task % ("1", 9), task % ("9" * 400, 4)):
+            assert client.execute_command("SPUBLISH", channel, message) == 1
+        assert worker.session.loop.standing._subscription is not None
+        await worker.session.loop.standing._subscription.settle()
+        assert await queue.call("echo", 5, timeout=10) == 5
+    assert caplog.text.count("can't be read") == 5
 
 
 async def test_what_is_given_while_it_stops_goes_back(server: Server, queue_name: str) -> None:

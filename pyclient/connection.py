@@ -171,8 +171,7 @@ class Connection:
     ) -> Subscription:
         """A socket of its own for what is published on a channel, while its `listen` runs.
 
-        It is opened anew with each new link for calls: a server that was demoted goes on telling
-        what its primary publishes, which does not count those that hear it there.
+        Opened anew with each new link for calls: a demoted server tells on what its primary says.
         """
         self._check_home()
         opens = self._open_wires().open_for_reading

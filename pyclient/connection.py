@@ -169,9 +169,10 @@ class Connection:
         on_message: Callable[[bytes], None],
         on_change: Callable[[], None],
     ) -> Subscription:
-        """A socket of its own for what is published on a channel, while its `listen` runs; a new
-        one with each new link for calls: a server that was demoted goes on telling what its
-        primary publishes, which does not count those that hear it there."""
+        """A socket of its own for what is published on a channel, while its `listen` runs.
+
+        Opened anew with each new link for calls: a demoted server tells on what its primary says.
+        """
         self._check_home()
         opens = self._open_wires().open_for_reading
         made = Subscription(opens, channel, on_message=on_message, on_change=on_change)

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from pyclient import subscription as subscription_module
+from pyclient.commands import Commands, scripts
 from pyclient.connection import Connection, Subscription
 from pyclient.errors import Unavailable
-from tests.pyclient.connection_rig import ECHO, connected
+from pyclient.keys import Keys
+from tests.pyclient.connection_rig import connected
 from tests.servers import Server, redis_server
 from tests.worker.rig import eventually
 
@@ -56,6 +58,11 @@ async def listening(connection: Connection, *, active: bool = True) -> AsyncIter
         assert not heard.subscription.active
 
 
+async def ask(connection: Connection) -> None:
+    """Any call."""
+    await Commands(connection, scripts(), Keys("peak", "q")).gauge()
+
+
 def publish(server: Any, *messages: bytes) -> list[int]:
     """How many heard each."""
     client = server.client()
@@ -76,7 +83,7 @@ async def test_messages_arrive_in_order(server: Server, option: str) -> None:
             await heard.subscription.settle()
             assert heard.messages == sent
             assert heard.changes == [True]
-            assert await connection.call(ECHO, ["k"], ["x"]) == [b"OK", b"x"]
+            await ask(connection)
         assert heard.changes == [True, False]
         await eventually(lambda: subscribers(server) == 0)
         assert publish(server, b"late") == [0]
@@ -152,8 +159,8 @@ async def test_a_new_link_for_calls_brings_a_new_subscription(server: Server) ->
     async with connected(server.url) as connection, listening(connection) as heard:
         server.client().client_kill_filter(_type="normal", skipme=True)
         with contextlib.suppress(Unavailable):
-            await connection.call(ECHO, ["k"], ["x"])
-        await connection.call(ECHO, ["k"], ["x"])
+            await ask(connection)
+        await ask(connection)
         await eventually(lambda: heard.changes == [True, False, True], timeout=5)
         assert subscribers(server) == 1
         connection._switched("another one")

@@ -233,3 +233,34 @@ async def test_hints_do_not_end_at_workers_that_were_given_work(
         assert began[8] - submitted < 1  # eight times a quarter of a second, where each sweeps
         go_on.set()
         await asyncio.gather(waits, *(one.result(timeout=10) for one in tickets))
+
+
+async def test_what_is_given_while_the_queue_is_looked_at_is_no_sign_of_a_loss(
+    server: Server,
+    queue_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gauge, looked = Commands.gauge, asyncio.Event()
+    worker = echo(server, queue_name)
+    async with line(server, queue_name, worker) as queue:
+        await stands(worker)
+        assert worker.session is not None
+        loop, ours = worker.session.loop, worker.session._commands
+
+        async def held_up(self: Commands) -> Any:
+            reply = await gauge(self)
+            if self is ours:
+                ticket = await queue.submit("echo", 1)
+                await eventually(lambda: loop.standing._given == 1)
+                results.append(ticket.result(timeout=10))
+                looked.set()
+            return reply
+
+        results: list[Any] = []
+        monkeypatch.setattr(Commands, "gauge", held_up)
+        loop.recheck = True
+        loop.poke()
+        await looked.wait()
+        assert await results[0] == 1
+    assert "lost the state" not in caplog.text

@@ -25,6 +25,7 @@ from typing import Any
 
 from pyclient.commands import Commands, scripts
 from pyclient.model import Claimed, Leased, Published, Told
+from worker_app import standing
 
 from .history import Recorder
 
@@ -53,23 +54,27 @@ class Crash:
 
 
 def wrap(record: Recorder, crash: Crash) -> None:
-    """Have every claim, publish and hand-back of this process written down."""
+    """Have every claim, publish and hand-back of this process written down, and what is given."""
     claim, publish, retry = Commands.claim, Commands.publish, Commands.retry
+    given_of = standing.given_of
     asked = _Asked()
 
-    async def claimed(self: Commands, caller: str, number: int, *args: Any) -> Claimed:
-        since = asked.first(caller, number)
-        reply = await claim(self, caller, number, *args)
+    async def claimed(
+        self: Commands, caller: str, number: int, *args: Any, stand: bool = False
+    ) -> Claimed:
+        since = asked.first(caller, number, stand=stand)
+        reply = await claim(self, caller, number, *args, stand=stand)
         _leased(record, crash, reply.tasks, since)
         return reply
 
     async def published(
-        self: Commands, caller: str, number: int, limit: int, most: int, ends: Sequence[Any]
+        self: Commands, caller: str, number: int, *args: Any, stand: bool = False
     ) -> Published:
-        since = asked.first(caller, number)
+        since = asked.first(caller, number, stand=stand)
+        ends: Sequence[Any] = args[-1]
         crash.at("sending")
         record.each("ending", "leases", [(end[0], end[1]) for end in ends])
-        reply = await publish(self, caller, number, limit, most, ends)
+        reply = await publish(self, caller, number, *args, stand=stand)
         crash.at("sent")
         rows = [(end[0], end[1], word) for end, word in zip(ends, reply.words, strict=True)]
         record.each("ended", "leases", rows)
@@ -83,6 +88,12 @@ def wrap(record: Recorder, crash: Crash) -> None:
         record.each("ended", "leases", rows)
         return reply
 
+    def given(message: bytes) -> list[Leased]:
+        tasks = given_of(message)
+        _leased(record, crash, tasks, asked.stood)
+        return tasks
+
+    standing.given_of = given
     # Assigned by name: mypy, rightly, thinks little of replaced methods.
     for name, method in (("claim", claimed), ("publish", published), ("retry", handed_back)):
         setattr(Commands, name, method)
@@ -94,13 +105,22 @@ class _Asked:
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[int, int]] = {}
+        self._stood = (0, 0)
 
-    def first(self, caller: str, number: int) -> int:
+    def first(self, caller: str, number: int, *, stand: bool) -> int:
         """In ns."""
         known = self._last.get(caller)
         if known is None or known[0] != number:
             known = self._last[caller] = (number, time.monotonic_ns())
+            if stand:
+                self._stood = (self._stood[1], known[1])
         return known[1]
+
+    @property
+    def stood(self) -> int:
+        """When the claim was sent to which something is given: the last that may stand, or the
+        one before, whose gift was still on its way."""
+        return self._stood[0]
 
 
 def _leased(record: Recorder, crash: Crash, tasks: Sequence[Leased], asked: int) -> None:

@@ -129,7 +129,7 @@ RECORDS = (
     ),
     Mutant(
         "any digest is the same",
-        "cmd/admit.lua",
+        "lib/judge.lua",
         "known:sub(23) == p.digest",
         "true",
         "another body under the same idempotency key is swallowed",

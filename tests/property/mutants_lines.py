@@ -218,7 +218,7 @@ ENDS = (
     ),
     Mutant(
         "an empty bucket gives",
-        "cmd/admit.lua",
+        "lib/judge.lua",
         "  if worst > 0 then",
         "  if worst > 2000000000 then",
         "a quota that nobody keeps",

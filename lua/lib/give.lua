@@ -33,7 +33,8 @@ end
 
 -- Whether all of the new tasks are leased to one claim. Who does not listen any more is gone.
 local function give(q, tasks)
-  local level = q.limit == 0 and q.state ~= PAUSED and level_of(tasks)
+  local room = q.limit == 0 or redis.call('ZCARD', q.prefix .. 'leases') + #tasks <= q.limit
+  local level = room and q.state ~= PAUSED and level_of(tasks)
   local left, message, taker = {}, nil, nil
   local stands = level and read_stands(q) or {}
   for i = 1, #stands do

@@ -41,8 +41,8 @@ GIFTS = (
     Mutant(
         "given whatever the limit",
         "lib/give.lua",
-        "q.limit == 0 and ",
-        "",
+        "room and q.state",
+        "q.state",
         "more runs than the protected API can take",
         "standing",
     ),

@@ -58,11 +58,12 @@ def give(m: Model, step: Step, tasks: list[Task], *, moved: bool) -> None:
 
 def _against(m: Model, step: Step, tasks: list[Task], *, moved: bool) -> set[str]:
     """Why the tasks go into their lanes, whatever stands."""
-    caps = m.conf.concurrency
+    caps, limit = m.conf.concurrency, m.conf.limit
+    running = len(step.before.zset("leases"))
     found = {
         "something waits": bool(step.before.starting("ready:")),
         "a place moved": moved,
-        "a limit": m.conf.limit > 0,
+        "a limit": 0 < limit < running + len(tasks),
         "paused": m.conf.state == "paused",
         "one attempt": any(t.attempts < 2 for t in tasks),
         "a capped route": any(caps.get(t.route, 0) for t in tasks),

@@ -14,7 +14,7 @@ from .errors import ConfigError, PeakError, Unavailable
 from .link import Limits, Link
 from .replies import error_of, is_error, text_of
 from .topology import Sole
-from .wire import Backoff
+from .wire import Backoff, while_it_answers
 
 log = logging.getLogger("pyclient.connection")
 
@@ -179,7 +179,7 @@ class Sentinels(Sole):
                 await link.ask(("SUBSCRIBE", channel), loop.time() + 2 * _ASK_S)
             backoff.reset()
             self._switched(sentinel, primary, early=False)
-            await _while_it_answers(link)
+            await while_it_answers(link, _PING_S, 2 * _ASK_S)
         finally:
             link.abort("no longer listening")
 
@@ -212,16 +212,6 @@ def _announced(service: str, message: list[str]) -> Endpoint | None:
     if message[1] in _EARLY and service in words[4:]:
         return Endpoint(words[2], int(words[3]))
     return None
-
-
-async def _while_it_answers(link: Link) -> None:
-    """Return when the link has ended, raise Unavailable when it is silent."""
-    while True:
-        try:
-            async with asyncio.timeout(_PING_S):
-                return await link.wait_gone()
-        except TimeoutError:
-            await link.ask(("PING",), asyncio.get_running_loop().time() + 2 * _ASK_S)
 
 
 async def _want_primary(link: Link, endpoint: Endpoint) -> None:

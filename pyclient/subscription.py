@@ -7,7 +7,6 @@ What is published while nobody is subscribed is lost; whoever publishes is told 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from .errors import PeakError, Unavailable
 from .link import Link
 from .replies import error_of, is_error
-from .wire import Backoff
+from .wire import Backoff, while_it_answers
 
 log = logging.getLogger("pyclient.subscription")
 
@@ -78,11 +77,7 @@ class Subscription:
             await _ping(link)
             backoff.reset()
             self._set(active=True)
-            while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_PING_S):
-                        await link.wait_gone()
-                await _ping(link)
+            await while_it_answers(link, _PING_S, _ANSWER_S)
         finally:
             link.abort("no longer listening")
             self._set(active=False)

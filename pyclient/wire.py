@@ -41,6 +41,17 @@ class Backoff:
         await asyncio.sleep(self.next())
 
 
+async def while_it_answers(link: Link, every_s: float, within_s: float) -> None:
+    """Return when a link that is only listened to has ended, raise Unavailable when it is silent:
+    it is asked now and then."""
+    while True:
+        try:
+            async with asyncio.timeout(every_s):
+                return await link.wait_gone()
+        except TimeoutError:
+            await link.ask((b"PING",), asyncio.get_running_loop().time() + within_s)
+
+
 class Wire:
     """A place and at most one link to it.
 

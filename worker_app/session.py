@@ -29,6 +29,7 @@ from .leases import LeaseJob
 from .loop import ClaimLoop
 from .pools import Pools
 from .routes import Route
+from .standing import may_stand
 from .turns import Turn, Turns
 
 log = logging.getLogger("worker_app.session")
@@ -73,8 +74,7 @@ class Session:
         self._pools = pools or Pools(threads=concurrency, processes=processes)
         self._caller = NumberedCaller()
         self._stuck: Held | None = None
-        self.stops = 0
-        self._over = False
+        self.stops, self._over = 0, False
         self._timers: list[asyncio.TimerHandle] = []
         self._ticker: asyncio.TimerHandle | None = None
         self._side: set[asyncio.Task[None]] = set()
@@ -84,9 +84,7 @@ class Session:
         self.alive_at = time.monotonic()
         self._bodies = LargeBodies(self._conn, keys, max_payload)
         self.desk = self._make_desk(routes, concurrency, state)
-        # A task can be lost on its way to a claim that stands: not one that may begin but once.
-        often = all(route.attempts > 1 for route in routes.values())
-        self._may_stand = often and turns is None and not self._conn.replicas
+        self._may_stand = may_stand(routes.values(), self._conn, sharded=turns is not None)
         self._share = Turn(self.desk, turns)
         self._commands = Commands(self._conn, scripts(), keys)
         self._announcer = Announcer(self._commands, routes.values(), shard, self._conn)

@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
 from pyclient.commands import Commands
 from pyclient.connection import Connection, Subscription
 from pyclient.errors import PeakError
 from pyclient.model import Claimed, Leased, Published
+
+from .routes import Route
 
 log = logging.getLogger("worker_app.standing")
 
@@ -98,6 +100,12 @@ class Standing:
                     await self._subscription.settle()
         except (PeakError, TimeoutError) as error:
             log.warning("a claim goes on standing until it is too old: %s", error)
+
+
+def may_stand(routes: Iterable[Route], conn: Connection, *, sharded: bool) -> bool:
+    """Not where slots are shared between shards or answers wait for replicas; nor where a task may
+    begin but once, since it can be lost on its way."""
+    return not sharded and not conn.replicas and all(route.attempts > 1 for route in routes)
 
 
 def given_of(message: bytes) -> list[Leased]:

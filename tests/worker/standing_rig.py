@@ -19,6 +19,12 @@ async def stands(*workers: Worker) -> None:
     await eventually(lambda: all(slots(one) == one.concurrency for one in workers))
 
 
+def channel_of(worker: Worker, queue: str) -> str:
+    """Where a worker hears what it is given."""
+    assert worker.session is not None
+    return f"peak:{{{queue}}}:given:{worker.session._caller.id}"
+
+
 def calls(server: Server) -> dict[str, int]:
     """Calls since the last reset: of clients, and `spublish` of scripts."""
     stats = server.client().info("commandstats")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pyclient import Queue
 from tests.servers import Server
 from tests.worker.rig import command, commands, echo, eventually, gone, line, lines, serving
-from tests.worker.standing_rig import calls, is_known_to_stand, standing, stands
+from tests.worker.standing_rig import calls, channel_of, is_known_to_stand, standing, stands
 from worker_app import Context, Worker, hints
 from worker_app.standing import given_of
 
@@ -112,8 +112,7 @@ async def test_messages_that_make_no_sense_change_nothing(
     async with line(server, queue_name, worker) as queue:
         await stands(worker)
         assert worker.session is not None
-        client, caller = server.client(protocol=2), worker.session._caller.id
-        channel = f"peak:{{{queue_name}}}:given:{caller}"
+        client, channel = server.client(protocol=2), channel_of(worker, queue_name)
         task = "1\n" + "A" * 22 + " %s 3 echo - %d\n\nbody"
         for message in ("", "\n\n", "1\nx\n\n", task % ("1", 9), task % ("9" * 400, 4)):
             assert client.execute_command("SPUBLISH", channel, message) == 1
@@ -254,8 +253,7 @@ async def test_what_lay_in_the_socket_of_a_process_that_stood_still_is_handed_ba
     async with line(server, queue_name, worker) as queue:
         await stands(worker)
         assert worker.session is not None
-        client, caller = server.client(protocol=2), worker.session._caller.id
-        channel = f"peak:{{{queue_name}}}:given:{caller}"
+        client, channel = server.client(protocol=2), channel_of(worker, queue_name)
         message = f"1\n{'A' * 22} 30000 3 work - 0\n\n"
         time.sleep(1.2)  # noqa: ASYNC251 - it stands still
         assert client.execute_command("SPUBLISH", channel, message) == 1

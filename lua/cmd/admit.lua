@@ -65,7 +65,7 @@ local function read_tasks_args(first, profiles)
 end
 
 -- What all new tasks of a profile are refused for, whatever else they are.
-local function standing(p)
+local function common_refusal(p)
   if q.state == CLOSED then
     return 'CLOSED ' .. q.reason
   end
@@ -139,7 +139,7 @@ local function decide(of, ids, first, profiles, names)
   q.living, q.taken = redis.call('HLEN', q.prefix .. 'tasks'), 0
   for i = 1, #profiles do
     local p = profiles[i]
-    p.refusal, p.bound = standing(p), bound_of(q, p.level)
+    p.refusal, p.bound = common_refusal(p), bound_of(q, p.level)
     p.plain = not (p.take or p.same or p.refusal or p.r.room > 0 or q.places > 0)
     p.calm = p.due_ms == 0
   end

@@ -1,5 +1,7 @@
-"""One timer for all calls whose time ends within the same 1/64 s: a timer each would be a tenth
-of what a call costs its client. Hashed timing wheel: Varghese and Lauck, 1987, scheme 5.
+"""One timer for all calls: set to the earliest deadline, it looks at all who wait when it fires.
+
+A timer for each call would be a tenth of what the call costs its client. Most calls end long before
+their deadline, so that a timer which is left behind by one of them comes once in a time-out.
 """
 
 from __future__ import annotations
@@ -10,38 +12,51 @@ from collections.abc import Callable
 
 from .entry import Entry
 
-SLOTS_PER_S = 64
+LOOKS_PER_S = 64
+_EARLY_S = 0.001
+"""uvloop counts in whole milliseconds: a timer can fire so much before its time."""
 
 
 class Deadlines:
     """Calls `expire` for each entry that is still in it at its deadline, at most 1/64 s late;
-    of one slot in the order in which they came."""
+    of those that are late together in the order in which they came."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, expire: Callable[[Entry], None]) -> None:
         self._loop = loop
         self._expire = expire
-        self._slots: dict[int, tuple[dict[Entry, None], asyncio.TimerHandle]] = {}
+        self._waiting: dict[Entry, float] = {}
+        self._due = math.inf
+        self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, entry: Entry, at: float) -> int:
-        """`at` is on the loop's clock; returns what `discard` wants to know."""
-        number = math.ceil(at * SLOTS_PER_S)
-        slot = self._slots.get(number)
-        if slot is None:
-            timer = self._loop.call_at(number / SLOTS_PER_S, self._end, number)
-            slot = self._slots[number] = ({}, timer)
-        slot[0][entry] = None
-        return number
+    def add(self, entry: Entry, at: float) -> None:
+        """`at` is on the loop's clock."""
+        self._waiting[entry] = at
+        if at < self._due:
+            self._arm(at)
 
-    def discard(self, entry: Entry, number: int) -> None:
+    def discard(self, entry: Entry) -> None:
         """It needs no deadline any more."""
-        slot = self._slots.get(number)
-        if slot is None:
-            return
-        slot[0].pop(entry, None)
-        if not slot[0]:
-            slot[1].cancel()
-            del self._slots[number]
+        self._waiting.pop(entry, None)
 
-    def _end(self, number: int) -> None:
-        for entry in self._slots.pop(number)[0]:
+    def close(self) -> None:
+        """Nobody ends any more."""
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _arm(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = at
+        self._timer = self._loop.call_at(at + _EARLY_S, self._look)
+
+    def _look(self) -> None:
+        self._timer, self._due = None, math.inf
+        now = self._loop.time()
+        late = [entry for entry, at in self._waiting.items() if at <= now]
+        for entry in late:
+            del self._waiting[entry]
+        if self._waiting:
+            self._arm(max(min(self._waiting.values()), now + 1 / LOOKS_PER_S))
+        for entry in late:
             self._expire(entry)

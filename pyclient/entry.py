@@ -102,10 +102,10 @@ class Entry:
             text = "no task has this id (now): its result is kept no longer, or it never was"
             self.fail(TaskExpired(text, task_id=self.id))
 
-    def acknowledge(self) -> None:
-        """It was admitted: Redis has its body."""
+    def acknowledge(self, at: float) -> None:
+        """It was admitted, and Redis has its body, by the time `at` of the loop's clock."""
         self.acked = True
-        self.acked_at = self.future.get_loop().time()
+        self.acked_at = at
         self.body = b""
         if self.admitted is not None and not self.admitted.done():
             self.admitted.set_result(None)

@@ -88,6 +88,7 @@ class Line:
             for task in self._tasks:
                 task.cancel()
             self._cancels.end(self._ending)
+            self.deadlines.close()
             async with contextlib.AsyncExitStack() as stack:  # each, also if this is cancelled
                 stack.push_async_callback(self.sweeper.aclose)
                 stack.push_async_callback(ended, self._tasks)
@@ -167,12 +168,10 @@ class Line:
             while self._admits or self._ends:
                 if self._ends:
                     await self._publish()
-                if self._admits:
-                    await self._admit(next_batch(self._admits))
+                if batch := next_batch(self._admits):
+                    await self._admit(batch)
 
     async def _admit(self, batch: list[Entry]) -> None:
-        if not batch:
-            return
         sent, self._sending = self.loop.time(), batch
         try:
             buckets, profiles, tasks = pack(batch)
@@ -184,8 +183,9 @@ class Line:
                 patience=PATIENCE_S,
             )
             self._heard(reply, reply.grants, sent)
+            now = self.loop.time()
             for entry, word in zip(batch, reply.words, strict=True):
-                self._settle(entry, word)
+                self._settle(entry, word, now)
             if "NOINBOX" in reply.words:
                 await self._renew_inbox(batch, reply.words)
         except Exception as error:
@@ -224,12 +224,12 @@ class Line:
                 entry.state = NEW
                 self._admits.appendleft(entry)
 
-    def _settle(self, entry: Entry, word: str) -> None:
+    def _settle(self, entry: Entry, word: str, now: float) -> None:
         if word == "NOINBOX":
             return
         entry.state = SENT
         if word == "OK" or word == "KNOWN":
-            entry.acknowledge()
+            entry.acknowledge(now)
             self.inbox.settle(entry)
             if entry.reason:
                 self.forget(entry, entry.reason)
@@ -242,7 +242,7 @@ class Line:
             entry.fail(closed())
         elif not entry.future.done():
             entry.id = rest
-            entry.acknowledge()
+            entry.acknowledge(now)
             self.watch(entry)
 
     async def _publish(self) -> None:

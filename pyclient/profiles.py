@@ -13,6 +13,7 @@ from .model import Profile
 
 LONGEST_MS = 2_592_000_000
 KEEP_LONGEST_S = 604_800
+ATTEMPTS = 3
 
 
 @functools.lru_cache(1024, typed=True)
@@ -61,6 +62,20 @@ def profile_of(
     except TypeError:  # not even hashable
         make = make_profile.__wrapped__
         return make(route, level, tenant, wait_ms, run_ms, due_ms, attempts, keep_s)
+
+
+def profile_of_call(route: str, level: int, tenant: str, timeout: float) -> Profile:
+    """Of a call that may wait, and run, and is due within `timeout` seconds; nothing is kept."""
+    try:
+        return _made_of_call(route, level, tenant, timeout)
+    except TypeError:  # not even hashable
+        return _made_of_call.__wrapped__(route, level, tenant, timeout)
+
+
+@functools.lru_cache(1024, typed=True)
+def _made_of_call(route: str, level: int, tenant: str, timeout: float) -> Profile:
+    wait_ms = to_ms(timeout)
+    return profile_of(route, level, tenant, wait_ms, wait_ms, wait_ms, ATTEMPTS, 0)
 
 
 def to_ms(seconds: float, *, what: str = "timeout") -> int:

@@ -14,8 +14,8 @@ from .line import Line
 from .live import settings_of
 from .model import Bucket, Verdict
 from .positions import Positions
-from .profiles import profile_of, to_ms, with_key
-from .sending import ATTEMPTS, send, submit_all
+from .profiles import profile_of, profile_of_call, to_ms, with_key
+from .sending import send, submit_all
 from .slot import Slot
 from .ticket import Ticket
 from .whole import configure_all, gauge_all, sweep_all
@@ -112,12 +112,10 @@ class Queue:
         result, for a minute after it came. Cancelling takes the task out, unless it has a key.
         """
         body = codec.encode(payload)
-        wait_ms = to_ms(timeout)
-        keep_s = 0 if key is None else KEYED_KEEP_S
-        profile = profile_of(route, level, tenant, wait_ms, wait_ms, wait_ms, ATTEMPTS, keep_s)
+        profile = profile_of_call(route, level, tenant, timeout)
         if key is not None:
-            profile = with_key(profile, key, body)
-        answer = await send(self._engine, profile, body, wait_ms / 1000, key=key)
+            profile = with_key(profile._replace(keep_s=KEYED_KEEP_S), key, body)
+        answer = await send(self._engine, profile, body, profile.wait_ms / 1000, key=key)
         return codec.decode(answer, what="result")
 
     async def exchange(

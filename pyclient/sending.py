@@ -14,10 +14,9 @@ from .keys import new_task_id
 from .line import Line
 from .model import Profile
 from .outcome import answer_of, is_large
-from .profiles import keep_of, profile_of, to_ms, with_key
+from .profiles import ATTEMPTS, keep_of, profile_of, to_ms, with_key
 from .ticket import Ticket
 
-ATTEMPTS = 3
 _CHUNK = 1024
 _LEAST_S = 0.25
 _AFTER_S = 0.05
@@ -32,10 +31,11 @@ def send(
     key: str | None = None,
 ) -> Coroutine[Any, Any, bytes]:
     """Send a task and wait for its answer, on the line of its shard; see `exchange`."""
-    deadline = asyncio.get_running_loop().time() + timeout
     line = engine.ready("pull")
     if line is not None:  # it is open and there are no shards: a coroutine less to wake
+        deadline = line.loop.time() + timeout
         return exchange(line, profile, body, deadline, task_id or new_task_id())
+    deadline = asyncio.get_running_loop().time() + timeout
     return _open_and_send(engine, profile, body, deadline, task_id, key)
 
 
@@ -64,7 +64,7 @@ async def exchange(
         body = await _put(line, task_id, profile, body, deadline - loop.time())
     entry = Entry(task_id, profile, body, loop=loop)
     value = b""
-    slot = line.deadlines.add(entry, deadline)
+    line.deadlines.add(entry, deadline)
     # A call may run for as long as it may wait; where it may run longer, its wait ends apart.
     wait_ends = loop.time() + profile.wait_ms / 1000 + _AFTER_S
     look = loop.call_at(wait_ends, _wait_is_over, line, entry) if wait_ends < deadline else None
@@ -81,7 +81,7 @@ async def exchange(
             line.forget(entry, "cancelled")
         raise
     finally:
-        line.deadlines.discard(entry, slot)
+        line.deadlines.discard(entry)
         if look is not None:
             look.cancel()
         if large:

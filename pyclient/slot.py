@@ -117,14 +117,14 @@ class Slot:
         self._line, self._keeper = await self._open(deadline, self.id)
         entry = Entry(self.id, self._profile, b"", loop=loop)
         future = self._line.submit(entry)
-        number = self._line.deadlines.add(entry, deadline)
+        self._line.deadlines.add(entry, deadline)
         try:
             value = await future
         except asyncio.CancelledError:
             self._line.forget(entry, "cancelled")
             raise
         finally:
-            self._line.deadlines.discard(entry, number)
+            self._line.deadlines.discard(entry)
         word, _, rest = value.partition(b"\n")
         if word != b"granted":
             raise error_of(entry.id, Outcome.of(value))

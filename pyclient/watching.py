@@ -31,7 +31,7 @@ async def watch(inbox: Inbox, entry: Entry) -> None:
             if value == b"gone":
                 inbox.lost()  # it may be on its way in the inbox: that is read first
             elif value in (b"waiting", b"due") or value.startswith(b"running\n"):
-                entry.acknowledge()
+                entry.acknowledge(entry.future.get_loop().time())
             else:
                 inbox.take(entry.id, value)
             await asyncio.wait([entry.future], timeout=pause)

@@ -5,17 +5,20 @@
 
 -- A line for each task, an empty one, and the bodies one behind the other.
 local function message_of(tasks, first)
-  local lines, bodies, told = {}, {}, {}
+  local parts, told, n = { ('%.0f\n'):format(first) }, {}, #tasks + 2
   for i = 1, #tasks do
     local t = tasks[i]
     local p = t.p
     if not told[p] then
       told[p] = (' %.0f %d %s %s '):format(p.run_ms, p.level, p.route, p.tenant)
     end
-    lines[i] = t.id .. told[p] .. #t.body
-    bodies[i] = t.body
+    parts[i + 1] = t.id .. told[p] .. #t.body .. '\n'
   end
-  return ('%.0f\n'):format(first) .. table.concat(lines, '\n') .. '\n\n' .. table.concat(bodies)
+  parts[n] = '\n'
+  for i = 1, #tasks do
+    parts[n + i] = tasks[i].body
+  end
+  return table.concat(parts) -- in one go: each string that comes between is hashed
 end
 
 -- The highest level of tasks that may go without a word of whoever gets them; else nil.

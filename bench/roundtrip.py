@@ -216,7 +216,7 @@ def main() -> None:
         import uvloop
 
         run = uvloop.run
-    with Server(find(args.server), unix=True) as server:
+    with Server(find(args.server)) as server:
         result = run(measure(server.url, server.name, args.seconds))
     print(json.dumps(result, indent=1))
     if args.json:

@@ -8,6 +8,7 @@ read that is cancelled or late closes the socket: its reply must not meet the ne
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -112,11 +113,10 @@ def block_of(args: tuple[Arg, ...]) -> float:
     verb = _word(args[0])
     try:
         if verb in ("XREAD", "XREADGROUP"):
-            # Options come before STREAMS; a stream may bear any name, BLOCK too.
-            words = [_word(arg) for arg in args[:9]]
-            words = words[: words.index("STREAMS")]
-            block_s = int(words[words.index("BLOCK") + 1]) / 1000 if "BLOCK" in words else 0.0
-            limited = "BLOCK" not in words or block_s > 0
+            held_s = _held_by_xread(args[:-1])
+            if held_s is None:
+                return 0.0
+            block_s, limited = held_s, held_s > 0
         elif verb in ("BLPOP", "BRPOP", "BZPOPMIN", "BZPOPMAX"):
             block_s = float(_word(args[-1]))
             limited = block_s > 0
@@ -127,6 +127,16 @@ def block_of(args: tuple[Arg, ...]) -> float:
     if not limited or block_s > _LONGEST_S:
         raise ConfigError(f"{verb} blocks for {block_s:g} s, expected more than 0, at most an hour")
     return block_s
+
+
+@functools.lru_cache(64, typed=True)
+def _held_by_xread(args: tuple[Arg, ...]) -> float | None:
+    """What stands behind BLOCK. Without the last argument, an id, the reads of an inbox are all
+    alike, so that it has to be looked for once."""
+    # Options come before STREAMS; a stream may bear any name, BLOCK too.
+    words = [_word(arg) for arg in args[:9]]
+    words = words[: words.index("STREAMS")]
+    return int(words[words.index("BLOCK") + 1]) / 1000 if "BLOCK" in words else None
 
 
 def key_of(args: tuple[Arg, ...]) -> bytes:

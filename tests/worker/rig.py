@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pyclient import Queue
 from pyclient.commands import Commands
@@ -19,8 +19,9 @@ from pyclient.connection import Connection
 from pyclient.keys import Keys
 from pyclient.scripts import load_scripts
 from tests.servers import PATIENCE_S, Server
-from worker_app import Worker
+from worker_app import Context, Worker
 
+Calls: TypeAlias = list[asyncio.Task[Any]]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -33,6 +34,36 @@ def echo(server: Server, name: str, **options: Any) -> Worker:
         return payload
 
     return worker
+
+
+def noting(worker: Worker, route: str) -> list[int]:
+    """A route that answers its payload; the list of attempts at which it was called."""
+    attempts: list[int] = []
+
+    @worker.route(route)
+    async def _note(payload: Any, ctx: Context) -> Any:
+        attempts.append(ctx.attempt)
+        return payload
+
+    return attempts
+
+
+@contextlib.asynccontextmanager
+async def arriving(queue: Queue, route: str, payload: Any, every: float) -> AsyncIterator[Calls]:
+    """A call each `every` seconds while the block runs; the list of them all."""
+    made: Calls = []
+
+    async def arrive() -> None:
+        while True:
+            made.append(asyncio.create_task(queue.call(route, payload, timeout=30)))
+            await asyncio.sleep(every)
+
+    task = asyncio.create_task(arrive())
+    try:
+        yield made
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ import pytest
 from pyclient import ConfigError, Queue
 from pyclient.commands import Commands
 from tests.servers import Server
-from tests.worker.rig import echo, eventually, line, serving
+from tests.worker.rig import echo, eventually, line, noting, serving
 from worker_app import Worker, hints
 
 
@@ -150,13 +150,7 @@ async def test_an_unknown_route_is_handed_back_uncounted(server: Server, queue_n
         assert await queue.call("echo", 1) == 1
         await asyncio.sleep(0.2)
         late = Worker(queue_name, url=server.url)
-        attempts: list[int] = []
-
-        @late.route("later")
-        async def later(payload: Any, ctx: Any) -> Any:
-            attempts.append(ctx.attempt)
-            return payload
-
+        attempts = noting(late, "later")
         async with serving(late):
             assert await ticket.result(timeout=8) == 5
     assert attempts == [1]

@@ -13,7 +13,7 @@ import pytest
 from pyclient import Queue
 from pyclient.commands import Commands
 from tests.servers import Server
-from tests.worker.rig import echo, eventually, line, serving
+from tests.worker.rig import echo, eventually, line, noting, serving
 from tests.worker.standing_rig import calls, is_known_to_stand, once, slots, stands
 from worker_app import Context, Worker
 
@@ -181,14 +181,8 @@ async def test_an_unknown_route_that_is_given_is_handed_back_uncounted(
     async with line(server, queue_name, worker) as queue:
         await stands(worker)
         ticket = await queue.submit("later", 5)
-        attempts: list[int] = []
         late = Worker(queue_name, url=server.url)
-
-        @late.route("later")
-        async def later(payload: Any, ctx: Context) -> Any:
-            attempts.append(ctx.attempt)
-            return payload
-
+        attempts = noting(late, "later")
         async with serving(late):
             assert await ticket.result(timeout=10) == 5
         assert attempts == [1]

@@ -8,9 +8,10 @@ import functools
 import signal
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Generator
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 import uvicorn
 
@@ -24,6 +25,7 @@ from .tunnel import Tunnel
 
 _VERSIONS = ("1.1", "1.0")
 _DISCARD_UP_TO = 64 * 1024 * 1024
+_Request: TypeAlias = Callable[[], Any]
 
 
 class Protocol(JoinedProtocol):
@@ -110,20 +112,19 @@ class Protocol(JoinedProtocol):
         self._in_head = False
         if self._head_timer is not None:
             self._disarm()
-        extensions: dict[str, Any] = {
-            "peak.target": self.url,
-            "peak.abort": self.transport.abort,
-        }
+        extensions: dict[str, Any] = {"peak.target": self.url, "peak.abort": self.transport.abort}
         self.scope["extensions"] = extensions
         super().on_headers_complete()
         if (true := self._line.true) is not None:
             self._line.true = None
             extensions["peak.target"] = true.target
             true.amend(self.scope)  # type: ignore[arg-type]
-        extensions["peak.begun"] = functools.partial(_begun, self.cycle)
-        extensions["peak.bare"] = functools.partial(_bare, self.cycle)
-        extensions["peak.watch"] = functools.partial(self._watch, self.cycle)
-        extensions["peak.tunnel"] = functools.partial(self._hand_over, self.cycle)
+        # Weak: the cycle has the scope, and two that have each other wait for the collector.
+        cycle = weakref.ref(self.cycle)
+        extensions["peak.begun"] = functools.partial(_begun, cycle)
+        extensions["peak.bare"] = functools.partial(_bare, cycle)
+        extensions["peak.watch"] = functools.partial(self._watch, cycle)
+        extensions["peak.tunnel"] = functools.partial(self._hand_over, cycle)
 
     def on_message_complete(self) -> None:
         self._between = True
@@ -144,8 +145,9 @@ class Protocol(JoinedProtocol):
     def _unsupported_upgrade_warning(self) -> None:
         """The application answers upgrades that it does not want."""
 
-    def _watch(self, cycle: Any, callback: Callable[[], None] | None) -> None:
+    def _watch(self, request: _Request, callback: Callable[[], None] | None) -> None:
         """Each request for itself: the next may have begun before one that is answered ends."""
+        cycle = request()
         if callback is not None:
             self._watched = cycle, callback
             if self.transport.is_closing():
@@ -153,11 +155,11 @@ class Protocol(JoinedProtocol):
         elif self._watched is not None and self._watched[0] is cycle:
             self._watched = None
 
-    def _hand_over(self, cycle: Any) -> Tunnel:
+    def _hand_over(self, request: _Request) -> Tunnel:
         """From here on the connection is the application's: uvicorn sees no more of it."""
         self._watched = None
         self._tunnel = Tunnel(self.transport, self.flow.drain)
-        cycle.disconnected = True  # so that nothing is answered in HTTP any more
+        request().disconnected = True  # so that nothing is answered in HTTP any more
         return self._tunnel
 
     def _arm(self) -> None:
@@ -192,15 +194,15 @@ class Protocol(JoinedProtocol):
         self.transport.close()
 
 
-def _begun(cycle: Any) -> bool:
+def _begun(request: _Request) -> bool:
     """Whether a part of the answer was sent."""
-    return bool(cycle.response_started)
+    return bool(request().response_started)
 
 
-def _bare(cycle: Any) -> None:
+def _bare(request: _Request) -> None:
     """Content-Length of the answer to come is that of what is not sent (304). uvicorn would wait
     for a body, and give up the connection."""
-    cycle.chunked_encoding = False
+    request().chunked_encoding = False
 
 
 class Server(uvicorn.Server):

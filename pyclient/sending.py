@@ -86,6 +86,7 @@ async def exchange(
             look.cancel()
         if large:
             _tidy(line, task_id, entry)
+        del entry  # an error has this frame, and its future the error: see collector.py
 
 
 def _wait_is_over(line: Line, entry: Entry) -> None:

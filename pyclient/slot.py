@@ -120,11 +120,13 @@ class Slot:
         self._line.deadlines.add(entry, deadline)
         try:
             value = await future
-        except asyncio.CancelledError:
-            self._line.forget(entry, "cancelled")
-            raise
-        finally:
+        except BaseException as error:
             self._line.deadlines.discard(entry)
+            if isinstance(error, asyncio.CancelledError):
+                self._line.forget(entry, "cancelled")
+            del entry, future  # an error has this frame, and they the error: see collector.py
+            raise
+        self._line.deadlines.discard(entry)
         word, _, rest = value.partition(b"\n")
         if word != b"granted":
             raise error_of(entry.id, Outcome.of(value))

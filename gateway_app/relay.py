@@ -122,8 +122,11 @@ async def pass_on(scope: Scope, send: Send, stream: Stream, extra: Pairs = ()) -
     }
     await send(start)
     try:
-        async for chunk in stream:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        while chunk := await stream.read():
+            more = not stream.ended
+            await send({"type": "http.response.body", "body": chunk, "more_body": more})
+            if not more:
+                return
     except (UpstreamError, RefusedBody) as error:
         _abort(scope)
         raise BrokenOff(str(error)) from None

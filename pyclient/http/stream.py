@@ -95,6 +95,11 @@ class Stream:
         self._resume()
         return data
 
+    @property
+    def ended(self) -> bool:
+        """Whether all of the answer has come and was read."""
+        return self._ended and self._error is None and not self._chunks
+
     def _resume(self) -> None:
         if self._paused:
             self._paused = False

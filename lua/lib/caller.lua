@@ -39,9 +39,13 @@ local function remember(q, caller, number, verb, words, leases)
     return
   end
   local text = table.concat(words, '\n')
-  local parts = { struct.pack(RECORD, number, verb, q.opened, q.tick, #text), text }
-  for i = 1, #leases do
-    parts[i + 2] = leases[i].id
+  local record = struct.pack(RECORD, number, verb, q.opened, q.tick, #text) .. text
+  if #leases > 0 then
+    local parts = { record }
+    for i = 1, #leases do
+      parts[i + 1] = leases[i].id
+    end
+    record = table.concat(parts)
   end
-  redis.call('SET', last_call(caller), table.concat(parts), 'PX', '600000')
+  redis.call('SET', last_call(caller), record, 'PX', '600000')
 end

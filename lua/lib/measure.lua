@@ -9,6 +9,9 @@ local function floor(x)
 end
 
 local function note_pace(q)
+  if q.pace == '' and q.levels == '' then
+    return -- nothing has ever waited
+  end
   local paces, waiting, parts, left = read_pace(q), {}, {}, {}
   for _, p in pairs(q.profiles) do
     left[p.level] = (left[p.level] or 0) + p.left

@@ -73,21 +73,23 @@ local function release(q)
 end
 
 local function save_routes(q)
-  local set, gone = {}, {}
+  local set, gone
   for name, r in pairs(q.routes) do
     if r.dirty then
       if r.living > 0 or r.running > 0 or r.levels ~= '' then
+        set = set or {}
         set[#set + 1] = name
         set[#set + 1] = struct.pack('>I4I4', r.living, r.running) .. r.levels
       else
+        gone = gone or {}
         gone[#gone + 1] = name
       end
     end
   end
-  if #set > 0 then
+  if set then
     redis.call('HSET', q.prefix .. 'routes', unpack(set))
   end
-  if #gone > 0 then
+  if gone then
     redis.call('HDEL', q.prefix .. 'routes', unpack(gone))
   end
 end

@@ -29,10 +29,13 @@ end
 
 -- In place of what stood of `caller`, so many slots for levels <= `max_level`.
 local function stand(q, caller, slots, max_level)
-  local stands = q.stands == '' and {} or read_stands(q, caller)
-  if slots > 0 and #stands < STANDS then
-    local text = struct.pack(STAND, slots, max_level, q.now + STAND_MS, #caller, caller)
-    stands[#stands + 1] = { text = text }
+  local count = 0
+  if q.stands ~= '' then
+    local stands = read_stands(q, caller)
+    write_stands(q, stands)
+    count = #stands
   end
-  write_stands(q, stands)
+  if slots > 0 and count < STANDS then
+    q.stands = q.stands .. struct.pack(STAND, slots, max_level, q.now + STAND_MS, #caller, caller)
+  end
 end

@@ -3,6 +3,9 @@
 
 -- The fields of leased tasks as `claim` and `publish` answer them, eight a task.
 local function tell_leases(tasks)
+  if #tasks == 0 then
+    return tasks
+  end
   local out, n = {}, 0
   for i = 1, #tasks do
     local t = tasks[i]
@@ -17,6 +20,9 @@ end
 
 -- The fields of granted tasks, three a task.
 local function tell_grants(tasks)
+  if #tasks == 0 then
+    return tasks
+  end
   local out = {}
   for i = 1, #tasks do
     local t = tasks[i]

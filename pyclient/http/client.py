@@ -100,14 +100,15 @@ class HttpClient:
         exchange or, if `idle`, the time between two signs of life.
         """
         loop = asyncio.get_running_loop()
-        safe, bare = request.method in SAFE and body is None, request.method == b"HEAD"
+        safe = request.method in SAFE and body is None
         connection = None if may_upgrade else self._take(target, loop, safe=safe)
         while True:
             reused = connection is not None
             connection = connection or await self._connect(target, loop, timeout)
             stream = Stream(connection, loop)
+            head_only = request.method == b"HEAD"
             connection.start(
-                stream, head_only=bare, timeout=timeout, idle=idle, may_upgrade=may_upgrade
+                stream, head_only=head_only, timeout=timeout, idle=idle, may_upgrade=may_upgrade
             )
             if body is None:
                 _send(connection, wire_head(target, request, upgrade=may_upgrade), request.body)

@@ -43,6 +43,11 @@ async def test_what_was_discarded_does_not_end_and_leaves_no_timer() -> None:
     assert ended == [second]
     deadlines.discard(second)  # as its waiter does in any case
     assert deadlines._timer is None
+    lone = entry()
+    deadlines.add(lone, loop.time() + 60)
+    deadlines.discard(lone)
+    assert not deadlines._waiting
+    deadlines.close()
 
 
 async def test_of_those_that_end_together_one_may_take_another_out() -> None:

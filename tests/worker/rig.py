@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -49,12 +49,14 @@ def noting(worker: Worker, route: str) -> list[int]:
 
 
 @contextlib.asynccontextmanager
-async def arriving(queue: Queue, route: str, payload: Any, every: float) -> AsyncIterator[Calls]:
+async def arriving(
+    queue: Queue, route: str, payloads: Iterable[Any], every: float
+) -> AsyncIterator[Calls]:
     """A call each `every` seconds while the block runs; the list of them all."""
     made: Calls = []
 
     async def arrive() -> None:
-        while True:
+        for payload in payloads:
             made.append(asyncio.create_task(queue.call(route, payload, timeout=30)))
             await asyncio.sleep(every)
 

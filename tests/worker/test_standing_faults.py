@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -136,12 +137,14 @@ async def test_messages_that_make_no_sense_change_nothing(
 async def test_what_is_given_while_it_stops_goes_back(server: Server, queue_name: str) -> None:
     """Tasks arrive all the time; each worker is stopped as it stands, and the next begins."""
     async with Queue.from_url(server.url, name=queue_name) as queue:
-        async with arriving(queue, "echo", 5, every=0.001) as made:
+        async with arriving(queue, "echo", itertools.count(), every=0.001) as made:
             for _ in range(15):
                 async with serving(echo(server, queue_name, concurrency=8)):
                     await asyncio.sleep(random.uniform(0.03, 0.12))
         async with serving(echo(server, queue_name)):
-            assert set(await asyncio.gather(*made)) == {5}
+            began = time.monotonic()
+            assert await asyncio.gather(*made) == list(range(len(made)))
+            assert time.monotonic() - began < 10  # a lease is 15 s
         gauge = await queue.gauge()
         assert (gauge["lost"], gauge["retried"], gauge["done"]) == (0, 0, len(made))
 
@@ -193,12 +196,14 @@ async def test_a_worker_that_is_stopped_as_tasks_arrive_loses_none(
         queue = await stack.enter_async_context(Queue.from_url(server.url, name=queue_name))
         with command(server, queue_name, tmp_path, T_CONCURRENCY="4") as stopped:
             await eventually(lambda: standing(server, queue_name))
-            async with arriving(queue, "sleep", 0.005, every=0.004) as made:
+            async with arriving(queue, "sleep", itertools.repeat(0.005), every=0.004) as made:
                 await eventually(lambda: len(lines(tmp_path)) > 50)
                 await stack.enter_async_context(serving(other))
                 code = await asyncio.to_thread(stopped.end)
                 assert code == 0, stopped.output
+            began = time.monotonic()
             await asyncio.gather(*made)
+            assert time.monotonic() - began < 10  # a lease is 15 s
         gauge = await queue.gauge()
         assert (gauge["lost"], gauge["retried"], gauge["done"]) == (0, 0, len(made))
     assert "goes on standing" not in stopped.output
